@@ -1,0 +1,156 @@
+"""Servicing as the site sees it: paths and numbers in, facts and verdicts out.
+
+Each call stands alone, so that each can be one durable step: what one call made, the next finds
+in the folders it is given.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wimsmith.errors import DamagedInput, LimitExceeded, NotSupported, Untrusted, WimsmithError
+from wimsmith.offline import changes
+from wimsmith.offline.commit import CommitReport, commit
+from wimsmith.offline.components.install import ApplyOptions, Outcome, apply
+from wimsmith.offline.image import ImageView, open_view
+from wimsmith.offline.packages.facts import UpdateFacts, inspect
+from wimsmith.offline.packages.package import expand
+from wimsmith.offline.progress import Event, Progress, silent
+from wimsmith.offline.verdicts import Finding, Verdict
+from wimsmith.offline.wim.container import Wim, open_wim
+from wimsmith.offline.wim.worker import WorkerCodec
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateOutcome:
+    """What became of one update on one index; `changed` tells whether a change set was saved."""
+
+    verdict: Verdict
+    code: str
+    text: str
+    findings: tuple[Finding, ...]
+    packages: tuple[str, ...]
+    changed: bool
+
+
+class NativeBackend:
+    """Servicing by Wimsmith's own engine."""
+
+    name = "native"
+
+    def inspect_update(self, path: Path, work: Path, progress: Progress = silent) -> UpdateFacts:
+        """Read what an update file is; one that is refused is described as far as it can be.
+
+        Args:
+            path: the file.
+            work: an empty folder to expand it in; the caller removes it.
+            progress: may raise to cancel.
+
+        Raises:
+            DamagedInput: the file is broken.
+            LimitExceeded: it asks for more than this server gives.
+        """
+        return inspect(path, work, progress=progress)
+
+    def apply_update(
+        self,
+        *,
+        base: Path,
+        index_number: int,
+        update: Path,
+        previous: Sequence[Path],
+        out: Path,
+        work: Path,
+        options: ApplyOptions,
+        progress: Progress = silent,
+    ) -> UpdateOutcome:
+        """Apply one update to one index, on top of what earlier updates changed.
+
+        Nothing is written but the change set, which appears in the folder `out` whole or not at
+        all. Whatever the update package holds, and whatever is wrong with it, ends as a verdict.
+
+        Args:
+            base: the WIM; it is only read.
+            index_number: 1-based.
+            update: the package file.
+            previous: folders of the change sets to stack, in order.
+            out: folder for the change set; it does not exist yet.
+            work: an empty folder for the expanded package.
+            options: time, trust and the like.
+            progress: may raise to cancel.
+
+        Raises:
+            DamagedInput: the base image cannot be read.
+            OSError: no space, for example.
+        """
+        stacked = [changes.load(folder) for folder in previous]
+        with _opened(base) as wim:
+            view = open_view(wim, index_number, stacked)
+            outcome = _outcome(update, view, work, options, progress)
+            if outcome.changes:
+                progress(Event("save changes"))
+                changes.save(outcome.changes, out)
+        return UpdateOutcome(
+            verdict=outcome.verdict,
+            code=outcome.code,
+            text=outcome.text,
+            findings=outcome.findings,
+            packages=outcome.packages,
+            changed=bool(outcome.changes),
+        )
+
+    def commit(
+        self,
+        *,
+        base: Path,
+        changed: Mapping[int, Sequence[Path]],
+        target: Path,
+        modified: int,
+        progress: Progress = silent,
+    ) -> CommitReport:
+        """Write the new WIM `target` from the base and saved change sets, and prove it.
+
+        Args:
+            base: the WIM; it is only read.
+            changed: folders of change sets by index number, in the order in which they apply.
+            target: path of the new file; nothing stands there.
+            modified: FILETIME that what changed carries.
+            progress: may raise to cancel.
+
+        Raises:
+            VerificationFailed: the new file is not what was planned; it has been removed.
+            DamagedInput: the base or a change set cannot be read.
+            OSError: no space, for example.
+        """
+        sets = {
+            number: [changes.load(folder) for folder in folders]
+            for number, folders in changed.items()
+        }
+        with WorkerCodec() as codec, open_wim(base, codec) as wim:
+            return commit(wim, sets, target, codec=codec, modified=modified, progress=progress)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Wim]:
+    with WorkerCodec() as codec, open_wim(path, codec) as wim:
+        yield wim
+
+
+def _outcome(
+    update: Path, view: ImageView, work: Path, options: ApplyOptions, progress: Progress
+) -> Outcome:
+    try:
+        package = expand(update, work, progress=progress)
+    except NotSupported as error:
+        return _refused(Verdict.NOT_SUPPORTED, error.reason, error)
+    except Untrusted as error:
+        return _refused(Verdict.FAILED, error.reason, error)
+    except (DamagedInput, LimitExceeded) as error:
+        return _refused(Verdict.FAILED, f"damaged:{error.code}", error)
+    return apply(package, view, options, progress)
+
+
+def _refused(verdict: Verdict, code: str, error: WimsmithError) -> Outcome:
+    finding = Finding(verdict, code, str(error))
+    return Outcome(verdict, code, str(error), (finding,), None, ())

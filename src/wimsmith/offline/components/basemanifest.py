@@ -1,0 +1,114 @@
+"""Manifests of an image as XML: many are stored as deltas against a text in its servicing stack.
+
+Which text is the right base is proved, never assumed: a manifest of the image expanded with it
+has the hash that the store states, or one of a package has a hash that its catalog lists.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import cached_property
+
+from wimsmith.errors import DamagedInput, DamagedManifest, NotFound, NotSupported, Untrusted
+from wimsmith.offline.components.store import WINSXS, Store
+from wimsmith.offline.manifests.component import ComponentManifest, parse_component
+from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
+from wimsmith.offline.manifests.names import keyform
+from wimsmith.offline.packages.dcm import base_manifest_candidates, expand_dcm, is_dcm
+from wimsmith.offline.packages.package import ExpandedPackage
+
+_STACK = re.compile(
+    r"[a-z0-9]+_microsoft-windows-servicingstack_[0-9a-f]+_(\d+\.\d+\.\d+\.\d+)_.*", re.IGNORECASE
+)
+_LIBRARY = "wcp.dll"
+
+
+class ManifestReader:
+    """Reads component manifests of one image and of packages for it."""
+
+    def __init__(self, store: Store) -> None:
+        """Nothing is read before it is needed."""
+        self._store = store
+        self._proved: bytes | None = None
+
+    def base_for(self, package: ExpandedPackage) -> bytes | None:
+        """The base text that the manifests of `package` need, None if all are plain XML.
+
+        Raises:
+            NotSupported: `calibration:base-manifest`, the image has no text that fits.
+        """
+        compressed = [one.keyform for one in package.manifests.values() if one.compressed]
+        if not compressed or self._proved is not None:
+            return self._proved
+        for candidate in self._candidates:
+            if _fits(package, compressed[0], candidate):
+                self._proved = candidate
+                return candidate
+        raise _no_base(len(self._candidates))
+
+    def stored(self, identity: AssemblyIdentity) -> tuple[bytes, ComponentManifest]:
+        """XML of a manifest in the store of the image, and its meaning.
+
+        Raises:
+            NotFound: the image does not have it.
+            DamagedManifest: it is not what the store says that it is.
+            NotSupported: `calibration:base-manifest`.
+        """
+        key = keyform(identity)
+        data = self._store.draft.read(self._store.manifest_path(key))
+        digest = self._store.component_value(key, "S256H")
+        if is_dcm(data):
+            data = self._expanded(key, data, digest.data if digest else b"")
+        elif digest is not None and hashlib.sha256(data).digest() != digest.data:
+            raise DamagedManifest(f"{key}: not the manifest that the store states by hash")
+        return data, parse_component(data)
+
+    def _expanded(self, key: str, data: bytes, digest: bytes) -> bytes:
+        proved = () if self._proved is None else (self._proved,)
+        for candidate in proved or self._candidates:
+            try:
+                expanded = expand_dcm(data, candidate)
+            except DamagedInput:
+                continue
+            if hashlib.sha256(expanded).digest() == digest:
+                self._proved = candidate
+                return expanded
+        if proved:
+            raise DamagedManifest(f"{key}: not the manifest that the store states by hash")
+        raise _no_base(len(self._candidates))
+
+    @cached_property
+    def _candidates(self) -> tuple[bytes, ...]:
+        found: list[bytes] = []
+        for folder in self._stack_folders():
+            try:
+                library = self._store.draft.read(f"{folder}/{_LIBRARY}")
+            except NotFound:
+                continue
+            found += [one for one in base_manifest_candidates(library) if one not in found]
+        return tuple(found)
+
+    def _stack_folders(self) -> Iterator[str]:
+        """Folders of the servicing stack of the image's own architecture, newest first."""
+        winsxs = f"{self._store.image.windows}/{WINSXS}"
+        prefix = f"{self._store.image.architecture}_"
+        found = [
+            (Version.parse(match[1]), name)
+            for name in self._store.draft.names_in(winsxs)
+            if (match := _STACK.fullmatch(name)) and name.lower().startswith(prefix)
+        ]
+        for _, name in sorted(found, reverse=True):
+            yield f"{winsxs}/{name}"
+
+
+def _fits(package: ExpandedPackage, key: str, candidate: bytes) -> bool:
+    try:
+        package.decoded_manifest(key, candidate)
+    except (DamagedInput, Untrusted):
+        return False
+    return True
+
+
+def _no_base(tried: int) -> NotSupported:
+    text = f"none of {tried} texts in the servicing stack of the image is the base of manifests"
+    return NotSupported("calibration:base-manifest", text)

@@ -1,0 +1,123 @@
+"""Edits of one hive that are not yet made, and the hive as it reads with them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from wimsmith.offline.changes import CreateKey, DeleteKey, DeleteValue, RegistryEdit, SetValue
+from wimsmith.offline.paths import fold
+from wimsmith.offline.registry.hive import Hive, Key
+from wimsmith.offline.registry.values import Value
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A key that edits touch; a value that is None has been deleted."""
+
+    path: str
+    values: dict[str, Value | None] = field(default_factory=dict)
+
+
+class HiveDraft:
+    """One hive with pending edits; reading sees them, the hive itself stays as it is.
+
+    Edits that change nothing are not recorded.
+    """
+
+    __slots__ = ("_hidden", "_hive", "_pending", "_record", "name")
+
+    def __init__(self, name: str, hive: Hive, record: list[RegistryEdit]) -> None:
+        """Edits of the hive with mount name `name` are appended to `record`."""
+        self.name = name
+        self._hive = hive
+        self._record = record
+        self._pending: dict[str, _Pending] = {}
+        self._hidden: set[str] = set()
+
+    def exists(self, path: str) -> bool:
+        return fold(path) in self._pending or self._base(path) is not None
+
+    def value(self, path: str, name: str = "") -> Value | None:
+        """A value of the key at `path`, if both are there; "" is the default value."""
+        pending = self._pending.get(fold(path))
+        if pending and fold(name) in pending.values:
+            return pending.values[fold(name)]
+        base = self._base(path)
+        return base.value(name) if base else None
+
+    def values(self, path: str) -> Iterator[Value]:
+        """The values of the key at `path`; none where there is no such key."""
+        pending = self._pending.get(fold(path))
+        changed = dict(pending.values) if pending else {}
+        base = self._base(path)
+        for value in base.values() if base else ():
+            known = fold(value.name) in changed
+            kept = changed.pop(fold(value.name)) if known else value
+            if kept is not None:
+                yield kept
+        yield from (value for value in changed.values() if value is not None)
+
+    def subkeys(self, path: str) -> Iterator[str]:
+        """Names of the subkeys of the key at `path`."""
+        seen = set()
+        base = self._base(path)
+        for key in base.subkeys() if base else ():
+            if not self._is_hidden(fold(key.path)) or fold(key.path) in self._pending:
+                seen.add(fold(key.name))
+                yield key.name
+        for key_path in [one.path for one in self._pending.values()]:
+            above, _, name = key_path.rpartition("\\")
+            if name and fold(above) == fold(path) and fold(name) not in seen:
+                seen.add(fold(name))
+                yield name
+
+    def set_value(self, path: str, name: str, value_type: int, data: bytes) -> None:
+        """Set a value, making its key where missing."""
+        old = self.value(path, name)
+        if old is not None and (old.type, old.data) == (value_type, data):
+            return
+        stored = old.name if old else name
+        self._touch(path).values[fold(name)] = Value(stored, int(value_type), data)
+        self._record.append(SetValue(self.name, path, stored, int(value_type), data))
+
+    def delete_value(self, path: str, name: str) -> None:
+        """Delete a value; one that is not there is no error."""
+        if self.value(path, name) is None:
+            return
+        self._touch(path).values[fold(name)] = None
+        self._record.append(DeleteValue(self.name, path, name))
+
+    def create_key(self, path: str, security: bytes | None = None) -> None:
+        """Make a key with those above it; with `security` an existing key gets that."""
+        base = self._base(path)
+        same_security = security is None or (base is not None and base.security == security)
+        if self.exists(path) and same_security:
+            return
+        self._touch(path)
+        self._record.append(CreateKey(self.name, path, security))
+
+    def delete_key(self, path: str) -> None:
+        """Delete a key with all below it; one that is not there is no error."""
+        if not self.exists(path):
+            return
+        folded = fold(path)
+        for key in [one for one in self._pending if (one + "\\").startswith(folded + "\\")]:
+            del self._pending[key]
+        self._hidden.add(folded)
+        self._record.append(DeleteKey(self.name, path))
+
+    def _touch(self, path: str) -> _Pending:
+        names = path.split("\\")
+        for end in range(1, len(names) + 1):
+            above = "\\".join(names[:end])
+            self._pending.setdefault(fold(above), _Pending(above))
+        return self._pending[fold(path)]
+
+    def _base(self, path: str) -> Key | None:
+        return None if self._is_hidden(fold(path)) else self._hive.key(path)
+
+    def _is_hidden(self, folded: str) -> bool:
+        while folded:
+            if folded in self._hidden:
+                return True
+            folded = folded.rpartition("\\")[0]
+        return False

@@ -1,0 +1,298 @@
+"""Applying one update to one index: all of it as a change set, or nothing with the reasons.
+
+Steps and state machine: docs/internals/component-store.md. Nothing here writes a WIM.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from wimsmith.errors import (
+    Cancelled,
+    DamagedInput,
+    Interrupted,
+    NotFound,
+    NotSupported,
+    Untrusted,
+    WimsmithError,
+)
+from wimsmith.offline.changes import ChangeSet
+from wimsmith.offline.components.advanced import advanced_findings
+from wimsmith.offline.components.applicability import Plan, evaluate
+from wimsmith.offline.components.basemanifest import ManifestReader
+from wimsmith.offline.components.calibration import Calibration
+from wimsmith.offline.components.cbs import InstallFacts
+from wimsmith.offline.components.descriptions import Component, expander
+from wimsmith.offline.components.draft import Draft
+from wimsmith.offline.components.files import PlannedFiles, plan_files
+from wimsmith.offline.components.health import health_findings
+from wimsmith.offline.components.registry import plan_registry
+from wimsmith.offline.components.selfcheck import check_changes, check_closure
+from wimsmith.offline.components.source import Selection, Source
+from wimsmith.offline.components.store import Store
+from wimsmith.offline.components.view import View
+from wimsmith.offline.components.writing import PlannedComponent, Writer, is_boot_recovery
+from wimsmith.offline.facts import PackageState
+from wimsmith.offline.manifests.identity import AssemblyIdentity
+from wimsmith.offline.packages.facts import obstacles_of
+from wimsmith.offline.packages.package import ExpandedPackage
+from wimsmith.offline.packages.trust import TrustPolicy, verify
+from wimsmith.offline.progress import Progress, silent
+from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Finding, Verdict, first
+
+log = logging.getLogger("wimsmith.offline")
+
+LOCAL_SYSTEM = "S-1-5-18"
+_SPOOL = "drafted"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyOptions:
+    """What applying depends on besides the update and the image: same input, same output.
+
+    Attributes:
+        trust: whose signatures count.
+        now: FILETIME that new files and package keys carry.
+        install_client, install_user, install_location: what package keys say of their origin.
+        expected: the package that a catalogue promised, if one did.
+    """
+
+    trust: TrustPolicy
+    now: int
+    install_client: str = "Wimsmith"
+    install_user: str = LOCAL_SYSTEM
+    install_location: str = ""
+    expected: AssemblyIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one update on one index.
+
+    Attributes:
+        code, text: of the finding that decided; `applied` where none did.
+        findings: all reasons, also those that did not decide.
+        changes: what to do to the image; None unless the verdict is `APPLIED`.
+        packages: names of the packages written, the top one first.
+    """
+
+    verdict: Verdict
+    code: str
+    text: str
+    findings: tuple[Finding, ...]
+    changes: ChangeSet | None
+    packages: tuple[str, ...]
+
+
+def apply(
+    update: ExpandedPackage, view: View, options: ApplyOptions, progress: Progress = silent
+) -> Outcome:
+    """Apply one expanded update to one index, all or nothing.
+
+    The content of the change set lies below `update.root` until the set is saved.
+
+    Raises:
+        Cancelled, Interrupted: `progress` asked for it.
+        OSError: no space, for example.
+    """
+    log.info("Applying package %s", update.top.name)
+    try:
+        outcome = _Application(update, view, options, progress).run()
+    except (Cancelled, Interrupted):
+        raise
+    except WimsmithError as error:
+        outcome = _decided((_finding_of(error),))
+    _log_outcome(update.top.name, outcome)
+    return outcome
+
+
+class _Application:
+    """One update on one index; `findings` grow while it runs."""
+
+    def __init__(
+        self, update: ExpandedPackage, view: View, options: ApplyOptions, progress: Progress
+    ) -> None:
+        self.update = update
+        self.options = options
+        self.progress = progress
+        self.findings: list[Finding] = []
+        self.draft = Draft(view, update.root / _SPOOL, options.now)
+        self.store = Store(self.draft)
+        before = Store(Draft(view, update.root / _SPOOL, options.now))
+        self.calibration = Calibration(before)
+        self.reader = ManifestReader(before)
+        self.source = Source(update, self.store, self.reader)
+
+    def run(self) -> Outcome:
+        self.findings += health_findings(self.store)
+        if self.findings:
+            return _decided(tuple(self.findings))
+        self._trust()
+        plan = self._evaluate()
+        selection = self._select(plan)
+        components = list(self._planned(selection))
+        self.findings += self._newer_components(selection)
+        if self.findings:
+            return _decided(tuple(dict.fromkeys(self.findings)))
+        return self._write(plan, selection, components)
+
+    def _trust(self) -> None:
+        """Follow the whole chain of trust; what breaks it is a finding."""
+        with_base = self._try(lambda: (self.reader.base_for(self.update),))
+        if with_base is None:
+            return
+        self._try(
+            lambda: verify(
+                self.update,
+                self.options.trust,
+                base_manifest=with_base[0],
+                expected=self.options.expected,
+                progress=self.progress,
+            )
+        )
+
+    def _evaluate(self) -> Plan:
+        packages = {name.lower(): one.manifest for name, one in self.update.packages.items()}
+        for obstacle in obstacles_of(packages.values()):
+            self._refuse(obstacle.code, obstacle.text)
+        plan = evaluate(self.store, self.update.top.manifest, packages)
+        self.findings += plan.findings
+        for package in plan.packages:
+            self._servicing_stack(package.identity)
+        return plan
+
+    def _select(self, plan: Plan) -> Selection:
+        """What the plan asks for; without a plan everything in the update is looked at."""
+        if plan.packages:
+            return self._try(lambda: self.source.select(plan)) or Selection()
+        selection = Selection()
+        for key in self.update.manifests:
+            read = self._try(lambda key=key: self.source.component(key))  # type: ignore[misc]
+            if read is not None:
+                data, manifest = read
+                selection.components[key] = Component(data, manifest, PackageState.INSTALLED, ())
+        return selection
+
+    def _planned(self, selection: Selection) -> Iterator[PlannedComponent]:
+        for component in selection.components.values():
+            self.findings += advanced_findings(
+                self.store, self.reader, component.data, component.manifest
+            )
+            if component.manifest.is_deployment:
+                self._servicing_stack(component.identity)
+            planned = self._plan_component(component)
+            if planned is not None:
+                yield planned
+
+    def _plan_component(self, component: Component) -> PlannedComponent | None:
+        """Decide where all of a component goes; each thing in the way is a finding."""
+        manifest, key = component.manifest, component.key
+        files = self._try(lambda: plan_files(self.store, manifest, self.update, key))
+        texts = self._try(
+            lambda: expander(self.store, self.reader, manifest, self.source.everything())
+        )
+        if files is None or texts is None:
+            return None
+        keys = self._try(lambda: plan_registry(self.store, manifest, texts))
+        flags = self._try(lambda: (self._flags(component),))
+        backups = self._try(lambda: self._backups(component, files))
+        if keys is None or flags is None or backups is None:
+            return None
+        return PlannedComponent(component, files, keys, *flags[0], backups)
+
+    def _flags(self, component: Component) -> tuple[int | None, int]:
+        has_files = bool(component.manifest.files)
+        flags = self.calibration.component_flags(
+            component.identity,
+            is_deployment=component.manifest.is_deployment,
+            has_files=has_files,
+        )
+        if not has_files:
+            return flags, 0
+        installed = component.state >= PackageState.INSTALLED
+        return flags, self.calibration.file_flags(is_installed=installed)
+
+    def _backups(self, component: Component, files: PlannedFiles) -> dict[str, str]:
+        if not is_boot_recovery(component):
+            return {}
+        return {
+            file.name: self.calibration.backup_suffix(file.name.rpartition("/")[2])
+            for file in files.files
+        }
+
+    def _servicing_stack(self, identity: AssemblyIdentity) -> None:
+        if "servicingstack" in identity.name.lower() and not self.store.has_component(identity):
+            text = f"{identity.name} {identity.version} would replace the servicing stack"
+            self._refuse("servicing-stack", text)
+
+    def _newer_components(self, selection: Selection) -> Iterator[Finding]:
+        """An update all of whose components are there in higher versions is superseded."""
+        versions = [
+            (component.identity.version, self.store.winning_version(component.identity))
+            for component in selection.components.values()
+            if not component.manifest.is_deployment
+        ]
+        if versions and all(winner is not None and winner > own for own, winner in versions):
+            text = f"the image has all {len(versions)} components in higher versions"
+            yield Finding(Verdict.SUPERSEDED, "components", text)
+
+    def _write(
+        self, plan: Plan, selection: Selection, components: list[PlannedComponent]
+    ) -> Outcome:
+        options = self.options
+        facts = InstallFacts(
+            options.install_client, options.install_location, options.install_user, options.now
+        )
+        writer = Writer(self.draft, self.store, self.calibration, self.update, facts)
+        writer.write(plan, selection, components, self.progress)
+        changes = self.draft.changes
+        check_changes(self.draft, changes)
+        planned = [(one.component, one.files) for one in components]
+        check_closure(self.store, planned, selection.deployments)
+        names = tuple(package.identity.package_name for package in plan.packages)
+        return Outcome(Verdict.APPLIED, "applied", self._summary(plan), (), changes, names)
+
+    def _summary(self, plan: Plan) -> str:
+        top = plan.packages[0]
+        state = "installed" if top.target >= PackageState.INSTALLED else "staged"
+        return f"{top.identity.package_name} is {state}, {len(plan.packages)} packages written"
+
+    def _try(self, step: Callable[[], _T]) -> _T | None:
+        """The result of a step, None with a finding if something is in the way."""
+        try:
+            return step()
+        except (NotSupported, Untrusted, DamagedInput, NotFound) as error:
+            self.findings.append(_finding_of(error))
+            return None
+
+    def _refuse(self, code: str, text: str) -> None:
+        self.findings.append(Finding(Verdict.NOT_SUPPORTED, code, text))
+
+
+def _finding_of(error: WimsmithError) -> Finding:
+    """What an error means as a verdict."""
+    match error:
+        case NotSupported():
+            return Finding(Verdict.NOT_SUPPORTED, error.reason, str(error.args[1]))
+        case Untrusted():
+            return Finding(Verdict.FAILED, error.reason, str(error))
+        case DamagedInput():
+            return Finding(Verdict.FAILED, f"damaged:{error.code}", str(error))
+    return Finding(Verdict.FAILED, error.code, str(error))
+
+
+def _decided(findings: tuple[Finding, ...]) -> Outcome:
+    decisive = first(findings)
+    assert decisive is not None, "an outcome without changes has a reason"
+    return Outcome(decisive.verdict, decisive.code, decisive.text, findings, None, ())
+
+
+def _log_outcome(name: str, outcome: Outcome) -> None:
+    if outcome.verdict is Verdict.NOT_SUPPORTED:
+        log.warning("%s", NOT_SUPPORTED_LINE)
+        log.warning("%s: %s", outcome.code, outcome.text)
+    log.info("Package %s: %s (%s)", name, outcome.verdict, outcome.code)
+    for finding in outcome.findings:
+        log.info("  %s %s: %s", finding.verdict, finding.code, finding.text)

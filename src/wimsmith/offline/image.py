@@ -1,0 +1,207 @@
+"""One index of a WIM, seen read-only: files and hives, with the pending changes on top."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from wimsmith.errors import NotFound, NotSupported
+from wimsmith.offline import paths
+from wimsmith.offline.changes import (
+    ChangeSet,
+    Content,
+    CreateKey,
+    DeleteKey,
+    DeleteValue,
+    Link,
+    MakeDirectory,
+    PutFile,
+    RegistryEdit,
+    Remove,
+    ReplaceContent,
+    SetSecurity,
+    SetValue,
+    Times,
+    TreeEdit,
+)
+from wimsmith.offline.registry.hive import Hive
+from wimsmith.offline.security import inherit
+from wimsmith.offline.wim.container import Wim
+from wimsmith.offline.wim.tree import Entry, Tree
+
+_CONFIG = "Windows/System32/config"
+HIVE_PATHS: Mapping[str, str] = MappingProxyType(
+    {
+        "SOFTWARE": f"{_CONFIG}/SOFTWARE",
+        "SYSTEM": f"{_CONFIG}/SYSTEM",
+        "COMPONENTS": f"{_CONFIG}/COMPONENTS",
+        "DEFAULT": f"{_CONFIG}/DEFAULT",
+        "DRIVERS": f"{_CONFIG}/DRIVERS",
+        "NTUSER": "Users/Default/NTUSER.DAT",
+    }
+)
+"""Hives that may be read and changed, by mount name. SAM and SECURITY are left alone."""
+
+MAX_HIVE_BYTES = 512 << 20
+_LOG_SUFFIXES = (".LOG", ".LOG1", ".LOG2")
+
+
+class ImageView:
+    """Files and hives of one index, as they will be once the stacked changes are committed.
+
+    Reading never writes: hives and the tree are changed in memory only.
+    """
+
+    def __init__(self, wim: Wim, index_number: int) -> None:
+        self.wim = wim
+        self.index_number = index_number
+        self.tree: Tree = wim.tree(index_number)
+        self._content: dict[str, Content] = {}
+        self._hives: dict[str, Hive] = {}
+        self._changed_hives: set[str] = set()
+
+    def find(self, path: str) -> Entry | None:
+        """The entry at `path`, or None; case does not matter, reparse points are not followed."""
+        return self.tree.find(path)
+
+    def exists(self, path: str) -> bool:
+        return self.find(path) is not None
+
+    def read(self, path: str) -> bytes:
+        """Content of the unnamed stream of the file at `path`.
+
+        Raises:
+            NotFound: there is no file at that path.
+            DamagedWim: the stored content does not have the hash it is known by.
+        """
+        entry = self.find(path)
+        if entry is None or entry.is_directory:
+            raise NotFound(f"{path} in index {self.index_number} of {self.wim.path.name}")
+        return self.read_content(entry.inode.sha1)
+
+    def read_content(self, sha1: bytes) -> bytes:
+        """Content known by its 20-byte SHA-1, from the pending changes or from the WIM."""
+        if not any(sha1):
+            return b""
+        pending = self._content.get(sha1.hex())
+        return pending.path.read_bytes() if pending else self.wim.read_blob(sha1)
+
+    def hive(self, name: str) -> Hive:
+        """The registry hive with mount name `name`, such as SOFTWARE, with its logs replayed.
+
+        Raises:
+            NotFound: the image has no such hive.
+            NotSupported: the hive is not one that is serviced offline.
+            DamagedHive: the hive, or a log that it needs, cannot be read.
+        """
+        name = name.upper()
+        if name not in self._hives:
+            self._hives[name] = self._parse_hive(name)
+        return self._hives[name]
+
+    def has_hive(self, name: str) -> bool:
+        return name in HIVE_PATHS and self.exists(HIVE_PATHS[name])
+
+    def changed_hives(self) -> Mapping[str, Hive]:
+        """Hives that stacked changes have edited, by mount name."""
+        return {name: self._hives[name] for name in sorted(self._changed_hives)}
+
+    @property
+    def pending_content(self) -> Mapping[str, Content]:
+        """Content that stacked changes bring, by hexadecimal SHA-1."""
+        return self._content
+
+    def stack(self, changes: ChangeSet) -> None:
+        """Let later reads see `changes`.
+
+        Raises:
+            NotFound: an edit needs a path that does not exist.
+            UnsafePath: an edit would make a name that Windows does not accept.
+        """
+        self._content.update(changes.content)
+        for edit in changes.tree:
+            edit_tree(self.tree, edit)
+        for change in changes.registry:
+            edit_hive(self.hive(change.hive), change)
+            self._changed_hives.add(change.hive.upper())
+
+    def _parse_hive(self, name: str) -> Hive:
+        if name not in HIVE_PATHS:
+            raise NotSupported("hive", f"the hive {name} is not changed in offline images")
+        path = HIVE_PATHS[name]
+        entry = self.find(path)
+        if entry is None:
+            raise NotFound(f"hive {name} ({path}) in index {self.index_number}")
+        logs = [self.read(path + suffix) for suffix in _LOG_SUFFIXES if self.exists(path + suffix)]
+        return Hive.parse(self.read(path), logs)
+
+
+def edit_tree(tree: Tree, edit: TreeEdit) -> None:
+    """Carry out one edit on a tree."""
+    match edit:
+        case MakeDirectory(path, security, attributes, times):
+            _make_directory(tree, paths.check(path), times)
+            tree.make_directory(path, security=security, attributes=attributes, times=times)
+        case PutFile(path, sha1, security, attributes, times, short_name):
+            path = paths.check(path)
+            old = tree.find(path)
+            folder = _make_directory(tree, paths.parent(path), times)
+            tree.put_file(
+                path,
+                bytes.fromhex(sha1),
+                security=security if security or old else _inherited(folder, is_directory=False),
+                attributes=attributes,
+                times=times or (old or folder).inode.times,
+                short_name=short_name,
+            )
+        case ReplaceContent(path, sha1):
+            tree.replace_content(path, bytes.fromhex(sha1))
+        case Link(path, target):
+            _make_directory(tree, paths.parent(paths.check(path)), None)
+            tree.link(path, target)
+        case SetSecurity(path, security):
+            tree.set_security(path, security)
+        case Remove(path):
+            tree.remove(path)
+
+
+def _make_directory(tree: Tree, path: str, times: Times | None) -> Entry:
+    """The directory at `path`, made with those above it as Windows would: what is new inherits.
+
+    Times that are not given are those of the folder above, never those of a clock, so that the
+    same changes give the same image.
+    """
+    entry = tree.root
+    names = paths.split(path)
+    for end in range(1, len(names) + 1):
+        above, here = entry, "/".join(names[:end])
+        entry = tree.find(here) or tree.make_directory(
+            here,
+            security=_inherited(above, is_directory=True),
+            times=times or above.inode.times,
+        )
+    return entry
+
+
+def _inherited(folder: Entry, *, is_directory: bool) -> bytes | None:
+    security = folder.inode.security
+    return None if security is None else inherit(security, is_directory=is_directory)
+
+
+def edit_hive(hive: Hive, edit: RegistryEdit) -> None:
+    """Carry out one edit on a hive."""
+    match edit:
+        case SetValue(_, key, name, kind, data):
+            hive.set_value(key, name, kind, data)
+        case DeleteValue(_, key, name):
+            hive.delete_value(key, name)
+        case CreateKey(_, key, security):
+            hive.create_key(key, security)
+        case DeleteKey(_, key):
+            hive.delete_key(key)
+
+
+def open_view(wim: Wim, index_number: int, stacked: Sequence[ChangeSet] = ()) -> ImageView:
+    """The index `index_number` (1-based) of an open WIM with change sets stacked on it."""
+    view = ImageView(wim, index_number)
+    for changes in stacked:
+        view.stack(changes)
+    return view

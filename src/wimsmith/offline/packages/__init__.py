@@ -1,0 +1,1 @@
+"""Update packages: opening containers, expanding deltas, checking who made them."""

@@ -1,0 +1,366 @@
+"""What an offline installation of a package must change, derived from its manifests alone.
+
+The rules are those of the component store as public sources describe them; flags whose meaning is
+not public are given as `Conventions`, since an engine has to copy them from the image.
+"""
+
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha1, sha256
+
+from oracle.names import (
+    Identity,
+    component_key,
+    deployment_key,
+    file_value,
+    identity_text,
+    index_name,
+    reference_value,
+    text_hash,
+    winners_key,
+)
+from oracle.package import PackagePart, UpdateFile, components_of, deployments_of
+from oracle.places import Places
+from oracle.security import Descriptor, of_sddl
+from oracle.state import ARCHIVE, EMPTY_SHA1, HIDDEN, ImageState
+from oracle.states import CBS, INSTALLED, SUPERSEDED, WINNERS, Target, known_packages, targets
+from oracle.want import ImageWant, SecurityWant
+from oracle.xmlfacts import Component, File, RegistryKey, RegistryValue, Update, multi_text
+
+COMPONENTS = r"DerivedData\Components"
+DEPLOYMENTS = r"CanonicalData\Deployments"
+CATALOGS = r"CanonicalData\Catalogs"
+VERSIONED_INDEX = r"DerivedData\VersionedIndex"
+STORE = "Windows/WinSxS"
+CATALOG_ROOT = "Windows/System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}"
+PACKAGES_FOLDER = "Windows/servicing/Packages"
+_SZ, _EXPAND_SZ, _BINARY, _DWORD, _MULTI_SZ = 1, 2, 3, 4, 7
+_TYPES = {
+    "REG_NONE": 0,
+    "REG_SZ": _SZ,
+    "REG_EXPAND_SZ": _EXPAND_SZ,
+    "REG_BINARY": _BINARY,
+    "REG_DWORD": _DWORD,
+    "REG_MULTI_SZ": _MULTI_SZ,
+    "REG_QWORD": 11,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """Values that siblings in the image have.
+
+    `pinned`, `staged` and `installed` are the data of references with these marks; those of an
+    update with an elevation have the data that `elevated` gives for it. `staged_file_flags` are
+    the data of `f!` values of components that are no more than staged.
+    """
+
+    component_flags: int | None
+    deployment_flags: int | None
+    file_flags: int
+    staged_file_flags: int
+    owner_flag: int
+    pinned: str
+    staged: str
+    installed: str
+    elevated: Mapping[str, str]
+    visible: int
+    hidden: int
+    thumbprint_of_catalog: bool
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A component of the package: the highest state asked for, and who asks."""
+
+    component: Component
+    state: int = 0
+    deployments: list[str] = field(default_factory=list)
+
+
+def expected_after(update: UpdateFile, before: ImageState, conventions: Conventions) -> ImageWant:
+    """The state of an index after installing a package, from the state before."""
+    return _Expectation(update, before, conventions).derive()
+
+
+class _Expectation:
+    def __init__(self, update: UpdateFile, before: ImageState, conventions: Conventions) -> None:
+        self.update = update
+        self.before = before
+        self.conventions = conventions
+        self.want = ImageWant(before)
+        number = before.value("SYSTEM", "Select", "Default")
+        self.control_set = f"ControlSet{number.number if number else 1:03}"
+        root = before.value("SOFTWARE", r"Microsoft\Windows NT\CurrentVersion", "SystemRoot")
+        self.drive = root.text[:2] if root else "C:"
+
+    def derive(self) -> ImageWant:
+        found = targets(self.update, self.before)
+        for wanted in self._components(found).values():
+            self._staged(wanted)
+        installed = [one for one in self._components(found).values() if one.state >= INSTALLED]
+        for wanted in installed:
+            self._winner(wanted.component.identity)
+        for wanted in installed:
+            if not wanted.component.is_deployment and self._wins(wanted.component.identity):
+                self._shown(wanted.component)
+        for target in found:
+            self._package(target, found[0])
+        for target in found:
+            self._deployments(target)
+        if found:
+            self.want.no_keys_below("COMPONENTS", VERSIONED_INDEX)
+        return self.want
+
+    def _components(self, found: tuple[Target, ...]) -> dict[str, _Wanted]:
+        wanted: dict[str, _Wanted] = {}
+        for deployment, target, change in self._all_deployments(found):
+            owner = deployment_key(deployment.identity)
+            for component in (deployment, *components_of(self.update, deployment)):
+                one = wanted.setdefault(component_key(component.identity), _Wanted(component))
+                one.state = max(one.state, target.updates[change.name])
+                one.deployments.append(owner)
+        return wanted
+
+    def _all_deployments(
+        self, found: tuple[Target, ...]
+    ) -> Iterator[tuple[Component, Target, Update]]:
+        """Deployments that are at least staged, with their package and update."""
+        for target in found:
+            for change in target.part.facts.updates:
+                for identity in change.deployments if target.updates[change.name] else ():
+                    for deployment in deployments_of(self.update, identity):
+                        yield deployment, target, change
+
+    def _staged(self, wanted: _Wanted) -> None:
+        component, key = wanted.component, component_key(wanted.component.identity)
+        manifest = self.update.manifests[key]
+        path = f"{STORE}/Manifests/{key}.manifest"
+        self.want.file(path, _sha1(manifest), self.want.siblings(f"{STORE}/Manifests", ".manifest"))
+        registry = rf"{COMPONENTS}\{key}"
+        self._binary(registry, "identity", identity_text(component.identity).encode("ascii"))
+        self._binary(registry, "S256H", sha256(manifest).digest())
+        flags = self.conventions.component_flags
+        if component.is_deployment:
+            flags = self.conventions.deployment_flags
+        if flags is not None:
+            self.want.value("COMPONENTS", registry, "CF", _DWORD, _dword(flags))
+        for deployment in wanted.deployments:
+            self._binary(registry, f"c!{deployment}", b"")
+        if component.files:
+            self.want.directory(f"{STORE}/{key}", self._payload_folders())
+        for file in component.files:
+            flags = self.conventions.staged_file_flags
+            if wanted.state >= INSTALLED:
+                flags = self.conventions.file_flags
+            data = _dword(flags)
+            self.want.value("COMPONENTS", registry, file_value(file.name), _DWORD, data)
+            self._payload(component, file, f"{STORE}/{key}/{file.name}")
+
+    def _payload_folders(self) -> frozenset[Descriptor]:
+        """Descriptors of the payload folders that the image has."""
+        folders = self.want.siblings(STORE, "")
+        assert folders
+        return folders
+
+    def _payload(self, component: Component, file: File, path: str) -> None:
+        content = _sha1(self.update.payload(component, file.name))
+        attributes = ARCHIVE | (HIDDEN if file.hidden else 0)
+        security = _descriptor(component, file.security, for_key=False)
+        self.want.file(path, content, security, attributes)
+
+    def _winner(self, identity: Identity) -> None:
+        family = rf"{WINNERS}\{winners_key(identity)}"
+        branch = rf"{family}\{identity.branch}"
+        versions = [identity.version]
+        known = self.want.hives["SOFTWARE"].get(branch.lower())
+        if known is not None and (default := known.values.get("")) is not None:
+            assert default.data is not None
+            versions.append(_text_of(default.data))
+        self.want.value("SOFTWARE", branch, identity.version, _BINARY, b"\1")
+        self._text("SOFTWARE", branch, "", max(versions, key=_numbers))
+        branches = {
+            name[len(family) + 1 :]
+            for name in self.want.hives["SOFTWARE"]
+            if name.startswith(family.lower() + "\\")
+        }
+        self._text("SOFTWARE", family, "", max(branches, key=_numbers))
+
+    def _wins(self, identity: Identity) -> bool:
+        branch = rf"{WINNERS}\{winners_key(identity)}\{identity.branch}"
+        default = self.want.hives["SOFTWARE"][branch.lower()].values[""]
+        return default.data == _sz(identity.version)
+
+    def _shown(self, component: Component) -> None:
+        """What an installed, winning component shows outside the store."""
+        tables = list(component.strings.values())
+        places = Places(
+            component.identity.architecture,
+            {name: text for table in reversed(tables) for name, text in table.items()},
+            self.control_set,
+            self.drive,
+        )
+        for path, name in component.directories:
+            self.want.directory(places.in_image(path), _descriptor(component, name, for_key=False))
+        for file in component.files:
+            self._destinations(component, file, places)
+        for key in component.keys:
+            self._registry_key(component, key, places)
+
+    def _destinations(self, component: Component, file: File, places: Places) -> None:
+        key = component_key(component.identity)
+        stored = f"{STORE}/{key}/{file.name}"
+        if file.destination:
+            self.want.link(f"{places.in_image(file.destination)}/{file.name}", stored)
+        for link in file.links:
+            self.want.link(places.in_image(link), stored)
+        if "BootRecovery" in component.memberships:
+            suffix = text_hash(file.name) & 0xFFFFFFFF
+            self._payload(component, file, f"{STORE}/Backup/{key}_{file.name}_{suffix:08x}")
+
+    def _registry_key(self, component: Component, key: RegistryKey, places: Places) -> None:
+        hive, path = places.key(places.text(key.path))
+        self.want.key(hive, path, _descriptor(component, key.security, for_key=True))
+        for value in key.values:
+            name = places.text(value.name)
+            if value.mutable and self.before.value(hive, path, name) is not None:
+                continue
+            self.want.value(hive, path, name, *_value_data(value, places))
+
+    def _package(self, target: Target, top: Target) -> None:
+        part = target.part
+        self._package_files(part)
+        higher, lower = self._other_versions(part)
+        state = SUPERSEDED if higher and target.state >= INSTALLED else target.state
+        key = rf"{CBS}\Packages\{part.name}"
+        self._package_values(key, target, state)
+        owner = _dword(self.conventions.owner_flag << 16 | state)
+        self.want.value("SOFTWARE", rf"{key}\Owners", top.part.name, _DWORD, owner)
+        for name, number in target.updates.items():
+            self.want.value("SOFTWARE", rf"{key}\Updates", name, _DWORD, _dword(number))
+        if not higher:
+            index = rf"{CBS}\PackageIndex\{index_name(part.facts.identity)}"
+            self._text("SOFTWARE", index, "", part.name)
+        for name in lower if state >= INSTALLED else ():
+            older = rf"{CBS}\Packages\{name}"
+            self.want.value("SOFTWARE", older, "CurrentState", _DWORD, _dword(SUPERSEDED))
+
+    def _package_values(self, key: str, target: Target, state: int) -> None:
+        visibility = self.conventions.hidden if target.hidden else self.conventions.visible
+        for name in ("InstallClient", "InstallUser", "InstallLocation"):
+            self.want.value("SOFTWARE", key, name, _SZ, None)
+        for name in ("InstallTimeHigh", "InstallTimeLow"):
+            self.want.value("SOFTWARE", key, name, _DWORD, None)
+        self._text("SOFTWARE", key, "InstallName", f"{target.part.name}.mum")
+        numbers = {
+            "CurrentState": state,
+            "SelfUpdate": int(target.part.facts.self_update),
+            "Visibility": visibility,
+            "DefVis": visibility,
+            "Trusted": 1,
+        }
+        for name, number in numbers.items():
+            self.want.value("SOFTWARE", key, name, _DWORD, _dword(number))
+
+    def _other_versions(self, part: PackagePart) -> tuple[list[str], list[str]]:
+        """Installed packages of the same family in higher and in lower versions."""
+        own = part.facts.identity
+        family = index_name(own).lower()
+        higher, lower = [], []
+        for other, state in known_packages(self.before):
+            if index_name(other).lower() == family and state >= INSTALLED:
+                if other.numbers > own.numbers:
+                    higher.append(other.package_name)
+                elif other.numbers < own.numbers:
+                    lower.append(other.package_name)
+        return higher, lower
+
+    def _package_files(self, part: PackagePart) -> None:
+        for folder, name, data in (
+            (PACKAGES_FOLDER, f"{part.name}.mum", part.manifest),
+            (PACKAGES_FOLDER, f"{part.name}.cat", part.catalog),
+            (CATALOG_ROOT, f"{part.name}.cat", part.catalog),
+            (f"{STORE}/Catalogs", f"{part.catalog_sha256}.cat", part.catalog),
+        ):
+            security = self.want.siblings(folder, name[-4:])
+            self.want.file(f"{folder}/{name}", _sha1(data), security)
+        self.want.key("COMPONENTS", rf"{CATALOGS}\{part.catalog_sha256}")
+
+    def _deployments(self, target: Target) -> None:
+        part = target.part
+        for deployment, _, change in self._all_deployments((target,)):
+            name = deployment_key(deployment.identity)
+            key = rf"{DEPLOYMENTS}\{name}"
+            self._binary(key, "appid", identity_text(deployment.identity).encode("ascii"))
+            thumbprint = part.catalog_sha256
+            if not self.conventions.thumbprint_of_catalog:
+                manifest = self.update.manifests[component_key(deployment.identity)]
+                thumbprint = sha256(manifest).hexdigest()
+            self._text("COMPONENTS", key, "CatalogThumbprint", thumbprint)
+            identifier = f"{part.name}.{change.name}"
+            for mark, data in self._references(change, target.updates[change.name]):
+                self._binary(key, reference_value(mark, identifier), _reference(identifier, data))
+            self._binary(rf"{CATALOGS}\{part.catalog_sha256}", f"c!{name}", b"")
+
+    def _references(self, change: Update, state: int) -> Iterator[tuple[str, str]]:
+        one = self.conventions
+        kinds = [each.kind for each in change.conditions if each.kind in one.elevated]
+        data = {"p": one.pinned, "s": one.staged, "i": one.installed}
+        for mark in ("p", "s", "i") if state >= INSTALLED else ("p", "s"):
+            yield mark, one.elevated[kinds[0]] if kinds else data[mark]
+
+    def _binary(self, path: str, name: str, data: bytes) -> None:
+        self.want.value("COMPONENTS", path, name, _BINARY, data)
+
+    def _text(self, hive: str, path: str, name: str, text: str) -> None:
+        self.want.value(hive, path, name, _SZ, _sz(text))
+
+
+def _descriptor(component: Component, name: str, *, for_key: bool) -> SecurityWant:
+    """The descriptor that a manifest gives; without one it depends on the place."""
+    text = component.descriptors.get(name, "")
+    if not text or "(inherit)" in text.lower():
+        return None
+    return frozenset([of_sddl(text, for_key=for_key)])
+
+
+def _value_data(value: RegistryValue, places: Places) -> tuple[int, bytes]:
+    kind = _TYPES.get(value.type)
+    text = places.text(value.text)
+    match kind:
+        case None:
+            return int(value.type, 16), bytes.fromhex(value.text)
+        case 1 | 2:
+            return kind, _sz(text)
+        case 4:
+            return kind, _dword(int(text, 0))
+        case 7:
+            return kind, b"".join(map(_sz, multi_text(text))) + b"\0\0"
+    return kind, bytes.fromhex(value.text)
+
+
+def _reference(identifier: str, data: str) -> bytes:
+    head = struct.pack("<II", len(identifier), len(data))
+    return head + identifier.encode("ascii") + data.encode("ascii")
+
+
+def _sha1(data: bytes) -> str:
+    """The hash under which a WIM keeps content; nothing is kept for an empty file."""
+    return sha1(data, usedforsecurity=False).hexdigest() if data else EMPTY_SHA1
+
+
+def _sz(text: str) -> bytes:
+    return (text + "\0").encode("utf-16-le")
+
+
+def _text_of(data: bytes) -> str:
+    return data.decode("utf-16-le").rstrip("\0")
+
+
+def _dword(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

@@ -1,0 +1,126 @@
+"""Which state each package and update of a file reaches in an image."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from oracle.names import Identity, winners_key
+from oracle.package import PackagePart, UpdateFile
+from oracle.state import ImageState
+from oracle.xmlfacts import Condition, Parent, Update
+
+CBS = r"Microsoft\Windows\CurrentVersion\Component Based Servicing"
+WINNERS = r"Microsoft\Windows\CurrentVersion\SideBySide\Winners"
+ABSENT, STAGED, SUPERSEDED, INSTALLED = 0, 0x40, 0x50, 0x70
+_PARTS = ("version", "build", "revision")
+_COMPARE_DEFAULT: Mapping[str, str] = {"version": "EQ", "build": "GE", "revision": "GE"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A package that takes part, with the state of its updates; `hidden` from users or not."""
+
+    part: PackagePart
+    state: int
+    updates: Mapping[str, int]
+    hidden: bool
+
+
+def targets(update: UpdateFile, image: ImageState) -> tuple[Target, ...]:
+    """The top-level package and those below it that are not absent."""
+    return tuple(_resolved(update, image, update.top, INSTALLED, hidden=False))
+
+
+def known_packages(image: ImageState) -> Iterator[tuple[Identity, int]]:
+    """Packages that the image knows, with their states."""
+    for key in image.subkeys("SOFTWARE", rf"{CBS}\Packages"):
+        name, token, architecture, language, version = key.path.rpartition("\\")[2].split("~")
+        state = key.values["currentstate"].number
+        yield Identity(name, version, architecture, language or "neutral", token), state
+
+
+def _resolved(
+    update: UpdateFile, image: ImageState, part: PackagePart, limit: int, *, hidden: bool
+) -> Iterator[Target]:
+    parent, applicable = _applicable(image, part.facts.parents)
+    state = min(applicable, limit)
+    if state == ABSENT:
+        return
+    states: dict[str, int] = {}
+    for change in part.facts.updates:
+        states[change.name] = _update_state(image, change, state, parent, states)
+    yield Target(part, state, states, hidden)
+    for change in part.facts.updates:
+        for identity, child_hidden in change.packages:
+            child = update.part(identity)
+            below = states[change.name]
+            yield from _resolved(update, image, child, below, hidden=child_hidden)
+
+
+def _applicable(image: ImageState, parents: tuple[Parent, ...]) -> tuple[str, int]:
+    """Name of the best matching parent, and the state that it allows."""
+    best = ("", INSTALLED if not parents else ABSENT)
+    for identity, state in known_packages(image):
+        level = INSTALLED if state >= INSTALLED else STAGED if state >= STAGED else ABSENT
+        matches = any(
+            _matches(wanted, identity, parent.compare)
+            for parent in parents
+            for wanted in parent.identities
+        )
+        if matches and level > best[1]:
+            best = (identity.package_name, level)
+    return best
+
+
+def _matches(wanted: Identity, present: Identity, compare: Mapping[str, str]) -> bool:
+    if wanted.package_name.lower().split("~")[:4] != present.package_name.lower().split("~")[:4]:
+        return False
+    assert set(compare) <= {*_PARTS, "service", "distribution"}
+    pairs = zip(_comparable(wanted.numbers), _comparable(present.numbers), strict=True)
+    for part, (left, right) in zip(_PARTS, pairs, strict=True):
+        rule = compare.get(part, _COMPARE_DEFAULT[part])
+        if right < left or (rule == "EQ" and right != left):
+            return False
+        if right > left and rule == "GE" and part != "version":
+            return True
+    return True
+
+
+def _comparable(numbers: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Version, build and revision."""
+    return numbers[:2], numbers[2:3], numbers[3:]
+
+
+def _update_state(
+    image: ImageState, update: Update, package: int, parent: str, siblings: Mapping[str, int]
+) -> int:
+    levels = [_condition(image, one, package, parent, siblings) for one in update.conditions]
+    allowed = min(levels, default=INSTALLED)
+    if allowed >= package:
+        return package
+    fallback = STAGED if update.disposition == "staged" else ABSENT
+    return min(max(allowed, fallback), package)
+
+
+def _condition(
+    image: ImageState, one: Condition, package: int, parent: str, siblings: Mapping[str, int]
+) -> int:
+    match one.kind:
+        case "parent":
+            value = image.value("SOFTWARE", rf"{CBS}\Packages\{parent}\Updates", one.update)
+            return value.number if value else ABSENT
+        case "self":
+            return siblings[one.update]
+        case "install":
+            return INSTALLED
+        case "revision":
+            return INSTALLED if any(_older(image, each) for each in one.identities) else ABSENT
+    raise AssertionError(f"a condition that the oracle does not know: {one.kind}")
+
+
+def _older(image: ImageState, identity: Identity) -> bool:
+    """Whether the family is there in the same branch at a lower version."""
+    key = image.hives["SOFTWARE"].get(
+        rf"{WINNERS}\{winners_key(identity)}\{identity.branch}".lower()
+    )
+    versions = [name for name in key.values if name] if key else []
+    return any(tuple(map(int, name.split("."))) < identity.numbers for name in versions)
