@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wimsmith.errors import DamagedInput, LimitExceeded, NotSupported, Untrusted, WimsmithError
+from wimsmith.errors import DamagedInput, LimitExceeded, NotSupported, Untrusted
 from wimsmith.offline import changes
 from wimsmith.offline.commit import CommitReport, commit
-from wimsmith.offline.components.install import ApplyOptions, Outcome, apply
+from wimsmith.offline.components.install import ApplyOptions, Outcome, apply, refused
 from wimsmith.offline.image import ImageView, open_view
 from wimsmith.offline.packages.facts import UpdateFacts, inspect
 from wimsmith.offline.packages.package import expand
@@ -142,15 +142,6 @@ def _outcome(
 ) -> Outcome:
     try:
         package = expand(update, work, progress=progress)
-    except NotSupported as error:
-        return _refused(Verdict.NOT_SUPPORTED, error.reason, error)
-    except Untrusted as error:
-        return _refused(Verdict.FAILED, error.reason, error)
-    except (DamagedInput, LimitExceeded) as error:
-        return _refused(Verdict.FAILED, f"damaged:{error.code}", error)
+    except (NotSupported, Untrusted, DamagedInput, LimitExceeded) as error:
+        return refused(update.name, error)
     return apply(package, view, options, progress)
-
-
-def _refused(verdict: Verdict, code: str, error: WimsmithError) -> Outcome:
-    finding = Finding(verdict, code, str(error))
-    return Outcome(verdict, code, str(error), (finding,), None, ())

@@ -11,9 +11,8 @@ from wimsmith.errors import NotSupported
 from wimsmith.offline.components.calibration import (
     Calibration,
     ThumbprintRule,
-    parse_reference,
-    split_identifier,
 )
+from wimsmith.offline.components.references import parse_reference, split_identifier
 from wimsmith.offline.components.store import PACKAGE_INDEX, PACKAGES
 from wimsmith.offline.manifests.identity import AssemblyIdentity, parse_package_name
 from wimsmith.offline.manifests.names import deployment_key, keyform, string_hash

@@ -21,7 +21,7 @@ from wimsmith.offline.changes import (
 from wimsmith.offline.components.install import ApplyOptions, Outcome, apply
 from wimsmith.offline.image import ImageView, open_view
 from wimsmith.offline.packages.package import ExpandedPackage, expand
-from wimsmith.offline.packages.roots import microsoft_anchors
+from wimsmith.offline.packages.roots import MICROSOFT_AUTHORITIES, MICROSOFT_ROOTS
 from wimsmith.offline.packages.signatures import Anchors
 from wimsmith.offline.packages.trust import TrustPolicy
 from wimsmith.offline.progress import Event
@@ -52,7 +52,9 @@ def signer() -> PracticeRoot:
 @pytest.fixture(scope="session")
 def options(signer: PracticeRoot) -> ApplyOptions:
     policy = TrustPolicy(
-        microsoft_anchors(), test=Anchors((signer.certificate,)), allow_test_roots=True
+        Anchors(fingerprints=MICROSOFT_ROOTS | MICROSOFT_AUTHORITIES),
+        test=Anchors((signer.certificate,)),
+        allow_test_roots=True,
     )
     return ApplyOptions(policy, NOW)
 
@@ -450,6 +452,23 @@ def test_a_directory_where_a_file_belongs_fails_the_update(
     outcome = apply(expanded("every-element"), view, options)
     assert (outcome.verdict, outcome.code) == (Verdict.FAILED, "path-conflict")
     assert outcome.changes is None
+
+
+def test_an_image_whose_winners_are_gone_is_damaged(
+    build: Build, expanded: Expand, options: ApplyOptions
+) -> None:
+    view = open_view(build(SMALL), 1)
+    manifests = view.find("Windows/WinSxS/Manifests")
+    assert manifests
+    assert manifests.children
+    name = next(
+        entry.name
+        for entry in manifests.children.values()
+        if entry.name.startswith("amd64_practice-windows-shell_")
+    )
+    view.tree.remove(f"Windows/WinSxS/Manifests/{name}")
+    outcome = apply(expanded("rollup"), view, options)
+    assert (outcome.verdict, outcome.code) == (Verdict.NOT_SUPPORTED, "image-damaged")
 
 
 def test_cancelling_passes_through(build: Build, expanded: Expand, options: ApplyOptions) -> None:

@@ -7,6 +7,7 @@ component with the same element: then nothing has to be run that has not been ru
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from xml.etree.ElementTree import Element
 
 from wimsmith.errors import DamagedInput, NotFound
@@ -69,16 +70,7 @@ def _older_version(store: Store, identity: AssemblyIdentity) -> AssemblyIdentity
     lower = [one for one in store.installed_versions(identity) if one <= identity.version]
     if not lower:
         return None
-    return AssemblyIdentity(
-        identity.name,
-        lower[-1],
-        identity.architecture,
-        identity.language,
-        identity.public_key_token,
-        identity.version_scope,
-        identity.type,
-        identity.build_type,
-    )
+    return replace(identity, version=lower[-1])
 
 
 def _shapes(data: bytes, manifest: ComponentManifest) -> dict[str, Shape]:

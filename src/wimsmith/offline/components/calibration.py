@@ -6,7 +6,6 @@ docs/internals/component-store.md.
 """
 
 import re
-import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,11 @@ from functools import cached_property
 from typing import TypeVar
 
 from wimsmith.errors import DamagedInput, NotFound, NotSupported
+from wimsmith.offline.components.references import (
+    Reference,
+    parse_reference,
+    split_identifier,
+)
 from wimsmith.offline.components.store import (
     CATALOGS,
     COMPONENTS,
@@ -27,7 +31,7 @@ from wimsmith.offline.components.store import (
 )
 from wimsmith.offline.facts import PackageState
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
-from wimsmith.offline.manifests.names import keyform, keyform_without_version, string_hash
+from wimsmith.offline.manifests.names import keyform, string_hash
 from wimsmith.offline.manifests.package import PackageManifest, Update, parse_package
 from wimsmith.offline.registry.values import Value, ValueType
 
@@ -70,19 +74,6 @@ class ComponentSample:
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A `p!`, `s!` or `i!` value of a deployment."""
-
-    mark: str
-    identifier: str
-    data: bytes
-
-    def to_bytes(self) -> bytes:
-        identifier = self.identifier.encode("ascii")
-        return struct.pack("<II", len(identifier), len(self.data)) + identifier + self.data
-
-
-@dataclass(frozen=True, slots=True)
 class PackageSample:
     """One package key: its values, and the flags of its owners by kind."""
 
@@ -99,6 +90,7 @@ class Calibration:
         """Sample `store`, which must be as it was before the update when it is first asked."""
         self._store = store
         self._manifests: dict[str, PackageManifest | None] = {}
+        self._elevations: dict[str, frozenset[str]] = {}
 
     def component_flags(
         self, identity: AssemblyIdentity, *, is_deployment: bool, has_files: bool
@@ -108,11 +100,10 @@ class Calibration:
         Raises:
             NotSupported: `calibration:CF`, siblings are missing or disagree.
         """
-        family = keyform_without_version(identity)
         complete = [one for one in self._components if one.is_complete]
         kind = [one for one in complete if one.is_deployment == is_deployment]
         tiers = (
-            [one.flags for one in complete if keyform_without_version(one.identity) == family],
+            [one.flags for one in complete if one.identity.family == identity.family],
             [one.flags for one in kind if bool(one.file_flags) == has_files],
         )
         return _most_common("CF", tiers, [one.flags for one in kind])
@@ -355,6 +346,11 @@ class Calibration:
         )
 
     def _elevation_of(self, identifier: str) -> frozenset[str]:
+        if identifier not in self._elevations:
+            self._elevations[identifier] = self._read_elevation(identifier)
+        return self._elevations[identifier]
+
+    def _read_elevation(self, identifier: str) -> frozenset[str]:
         package, update_name = split_identifier(identifier)
         manifest = self._manifest(package)
         for update in manifest.updates if manifest else ():
@@ -373,27 +369,6 @@ class Calibration:
             return parse_package(self._store.draft.read(path))
         except (NotFound, DamagedInput):
             return None  # a sibling that cannot be read is no example
-
-
-def parse_reference(value: Value) -> Reference | None:
-    """A reference from a value of a deployment key, None if the value is something else."""
-    mark = value.name[:2]
-    if mark not in {"p!", "s!", "i!"} or len(value.data) < 8:
-        return None
-    name_bytes, data_bytes = struct.unpack_from("<II", value.data)
-    if 8 + name_bytes + data_bytes != len(value.data):
-        return None
-    identifier = value.data[8 : 8 + name_bytes]
-    if not identifier.isascii():
-        return None
-    return Reference(mark, identifier.decode("ascii"), value.data[8 + name_bytes :])
-
-
-def split_identifier(identifier: str) -> tuple[str, str]:
-    """Package name and update name of `name~token~arch~lang~1.2.3.4.update`."""
-    head, _, tail = identifier.rpartition("~")
-    parts = tail.split(".", 4)
-    return f"{head}~{'.'.join(parts[:4])}", parts[4] if len(parts) > 4 else ""
 
 
 def _elevation(update: Update) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """One component of an update, read: its manifest, and how the running system sees it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from wimsmith.errors import DamagedInput, NotFound, NotSupported, UnknownAlias
 from wimsmith.offline.components.basemanifest import ManifestReader
@@ -134,16 +134,7 @@ def _satellites(store: Store, manifest: ComponentManifest) -> list[AssemblyIdent
     """The components that hold texts of this one, for each language of the image."""
     named = [one for one in manifest.dependencies if one.resource_type == _RESOURCES]
     return [
-        AssemblyIdentity(
-            one.identity.name,
-            one.identity.version,
-            one.identity.architecture,
-            language if one.identity.language == "*" else one.identity.language,
-            one.identity.public_key_token,
-            one.identity.version_scope,
-            one.identity.type,
-            one.identity.build_type,
-        )
+        replace(one.identity, language=language) if one.identity.language == "*" else one.identity
         for one in named
         for language in store.image.languages
     ]

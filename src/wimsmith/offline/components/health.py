@@ -8,7 +8,7 @@ from wimsmith.offline.verdicts import Finding, Verdict
 _PENDING_FILE = "pending.xml"
 _PENDING_FOLDERS = ("Temp/PendingRenames", "Temp/InFlight")
 _PENDING_KEYS = ("RebootPending", "RebootInProgress")
-_OLDEST = (6, 1)
+_OLDEST = (6, 0)
 
 
 def health_findings(store: Store) -> tuple[Finding, ...]:
@@ -56,7 +56,7 @@ def _damage(store: Store) -> Iterator[str]:
 def _age(store: Store) -> Iterator[str]:
     image = store.image
     if (image.major, image.minor) < _OLDEST:
-        yield f"Windows {image.major}.{image.minor}; the oldest that is serviced is Windows 7"
+        yield f"Windows {image.major}.{image.minor}; the oldest that is serviced is Windows Vista"
 
 
 def _finding(code: str, text: str) -> Finding:

@@ -5,7 +5,7 @@ Steps and state machine: docs/internals/component-store.md. Nothing here writes 
 
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from wimsmith.errors import (
@@ -35,6 +35,7 @@ from wimsmith.offline.components.view import View
 from wimsmith.offline.components.writing import PlannedComponent, Writer, is_boot_recovery
 from wimsmith.offline.facts import PackageState
 from wimsmith.offline.manifests.identity import AssemblyIdentity
+from wimsmith.offline.manifests.names import keyform
 from wimsmith.offline.packages.facts import obstacles_of
 from wimsmith.offline.packages.package import ExpandedPackage
 from wimsmith.offline.packages.trust import TrustPolicy, verify
@@ -103,8 +104,15 @@ def apply(
     except (Cancelled, Interrupted):
         raise
     except WimsmithError as error:
-        outcome = _decided((_finding_of(error),))
+        return refused(update.top.name, error)
     _log_outcome(update.top.name, outcome)
+    return outcome
+
+
+def refused(name: str, error: WimsmithError) -> Outcome:
+    """The outcome of the update called `name`, which `error` stops, logged like every other."""
+    outcome = _decided((_finding_of(error),))
+    _log_outcome(name, outcome)
     return outcome
 
 
@@ -180,6 +188,7 @@ class _Application:
             self.findings += advanced_findings(
                 self.store, self.reader, component.data, component.manifest
             )
+            self._check_family(component.identity)
             if component.manifest.is_deployment:
                 self._servicing_stack(component.identity)
             planned = self._plan_component(component)
@@ -226,6 +235,14 @@ class _Application:
         if "servicingstack" in identity.name.lower() and not self.store.has_component(identity):
             text = f"{identity.name} {identity.version} would replace the servicing stack"
             self._refuse("servicing-stack", text)
+
+    def _check_family(self, identity: AssemblyIdentity) -> None:
+        """The version that wins so far must be in the store, or the image is damaged."""
+        winner = self.store.winning_version(identity)
+        present = winner and replace(identity, version=winner)
+        if present and not self.draft.exists(self.store.manifest_path(keyform(present))):
+            text = f"the manifest of {keyform(present)}, which wins, is missing"
+            self._refuse("image-damaged", text)
 
     def _newer_components(self, selection: Selection) -> Iterator[Finding]:
         """An update all of whose components are there in higher versions is superseded."""

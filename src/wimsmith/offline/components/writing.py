@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wimsmith.offline.components.applicability import Plan
-from wimsmith.offline.components.calibration import Calibration, Reference, ThumbprintRule
+from wimsmith.offline.components.calibration import Calibration, ThumbprintRule
 from wimsmith.offline.components.cbs import (
     InstallFacts,
     Neighbours,
@@ -25,6 +25,7 @@ from wimsmith.offline.components.files import (
     write_links,
     write_payload,
 )
+from wimsmith.offline.components.references import Reference
 from wimsmith.offline.components.registry import PlannedKey, write_registry
 from wimsmith.offline.components.source import Deployment, Selection
 from wimsmith.offline.components.store import CATALOGS, COMPONENTS, DEPLOYMENTS, WINNERS, Store
