@@ -201,8 +201,11 @@ class _Expectation:
             self.control_set,
             self.drive,
         )
-        for path, name in component.directories:
-            self.want.directory(places.in_image(path), _descriptor(component, name, for_key=False))
+        for folder in component.directories:
+            path = places.in_image(folder.path)
+            security = _descriptor(component, folder.security, for_key=False)
+            keeps = not folder.owned and path.lower() in self.want.entries
+            self.want.directory(path, None if keeps else security)
         for file in component.files:
             self._destinations(component, file, places)
         for key in component.keys:
@@ -221,7 +224,9 @@ class _Expectation:
 
     def _registry_key(self, component: Component, key: RegistryKey, places: Places) -> None:
         hive, path = places.key(places.text(key.path))
-        self.want.key(hive, path, _descriptor(component, key.security, for_key=True))
+        keeps = not key.owned and path.lower() in self.want.hives[hive]
+        security = None if keeps else _descriptor(component, key.security, for_key=True)
+        self.want.key(hive, path, security)
         for value in key.values:
             name = places.text(value.name)
             if value.mutable and self.before.value(hive, path, name) is not None:

@@ -11,8 +11,9 @@ from oracle.xmlfacts import Condition, Parent, Update
 CBS = r"Microsoft\Windows\CurrentVersion\Component Based Servicing"
 WINNERS = r"Microsoft\Windows\CurrentVersion\SideBySide\Winners"
 ABSENT, STAGED, SUPERSEDED, INSTALLED = 0, 0x40, 0x50, 0x70
-_PARTS = ("version", "build", "revision")
-_COMPARE_DEFAULT: Mapping[str, str] = {"version": "EQ", "build": "GE", "revision": "GE"}
+CURRENT_VERSION = r"Microsoft\Windows NT\CurrentVersion"
+_FIRST_LIMITED_DISTRIBUTION = 20_000
+"""Before Windows 10, revisions from here on were for those who had asked for a fix (LDR)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,11 @@ def _resolved(
 def _applicable(image: ImageState, parents: tuple[Parent, ...]) -> tuple[str, int]:
     """Name of the best matching parent, and the state that it allows."""
     best = ("", INSTALLED if not parents else ABSENT)
+    five_parts = image.value("SOFTWARE", CURRENT_VERSION, "CurrentMajorVersionNumber") is None
     for identity, state in known_packages(image):
         level = INSTALLED if state >= INSTALLED else STAGED if state >= STAGED else ABSENT
         matches = any(
-            _matches(wanted, identity, parent.compare)
+            _matches(wanted, identity, parent.compare, five_parts=five_parts)
             for parent in parents
             for wanted in parent.identities
         )
@@ -71,23 +73,40 @@ def _applicable(image: ImageState, parents: tuple[Parent, ...]) -> tuple[str, in
     return best
 
 
-def _matches(wanted: Identity, present: Identity, compare: Mapping[str, str]) -> bool:
+def _matches(
+    wanted: Identity, present: Identity, compare: Mapping[str, str], *, five_parts: bool
+) -> bool:
+    """Whether each part of a version for itself is equal, or not lower.
+
+    Public CBS logs print one result per part (`VersionComp: EQ, BuildComp: GE, RevisionComp: GE`),
+    so that a higher build makes up for no lower revision.
+    """
     if wanted.package_name.lower().split("~")[:4] != present.package_name.lower().split("~")[:4]:
         return False
-    assert set(compare) <= {*_PARTS, "service", "distribution"}
-    pairs = zip(_comparable(wanted.numbers), _comparable(present.numbers), strict=True)
-    for part, (left, right) in zip(_PARTS, pairs, strict=True):
-        rule = compare.get(part, _COMPARE_DEFAULT[part])
-        if right < left or (rule == "EQ" and right != left):
-            return False
-        if right > left and rule == "GE" and part != "version":
-            return True
-    return True
+    left, right = _parts(wanted.numbers), _parts(present.numbers)
+    assert set(compare) <= set(left)
+    names = left if five_parts else ("version", "build", "revision")
+    rules = {"version": "EQ", **compare}
+    return all(
+        right[name] == left[name] if rules.get(name) == "EQ" else right[name] >= left[name]
+        for name in names
+    )
 
 
-def _comparable(numbers: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Version, build and revision."""
-    return numbers[:2], numbers[2:3], numbers[3:]
+def _parts(numbers: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+    """A version in the parts that are compared; a service pack raised the build number."""
+    return {
+        "version": numbers[:2],
+        "service": numbers[2:3],
+        "build": numbers[2:3],
+        "distribution": (_branch_of(numbers),),
+        "revision": numbers[3:],
+    }
+
+
+def _branch_of(numbers: tuple[int, ...]) -> int:
+    """1 for LDR, 0 for GDR and for Windows 10 and later, which have one branch."""
+    return int(numbers[0] < 10 and numbers[3] >= _FIRST_LIMITED_DISTRIBUTION)
 
 
 def _update_state(
@@ -118,9 +137,17 @@ def _condition(
 
 
 def _older(image: ImageState, identity: Identity) -> bool:
-    """Whether the family is there in the same branch at a lower version."""
-    key = image.hives["SOFTWARE"].get(
-        rf"{WINNERS}\{winners_key(identity)}\{identity.branch}".lower()
-    )
-    versions = [name for name in key.values if name] if key else []
-    return any(tuple(map(int, name.split("."))) < identity.numbers for name in versions)
+    """Whether the newest lower version of the family is of the same build and branch."""
+    family = rf"{WINNERS}\{winners_key(identity)}"
+    versions = [
+        tuple(map(int, name.split(".")))
+        for branch in image.subkeys("SOFTWARE", family)
+        for name in branch.values
+        if name
+    ]
+    lower = max((one for one in versions if one < identity.numbers), default=None)
+    return lower is not None and _line(lower) == _line(identity.numbers)
+
+
+def _line(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    return (*numbers[:3], _branch_of(numbers))

@@ -62,6 +62,15 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Directory:
+    """A folder; one that others own keeps its descriptor if it is there."""
+
+    path: str
+    security: str
+    owned: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryValue:
     name: str
     type: str
@@ -73,6 +82,7 @@ class RegistryValue:
 class RegistryKey:
     path: str
     security: str
+    owned: bool
     values: tuple[RegistryValue, ...]
 
 
@@ -84,7 +94,7 @@ class Component:
     is_deployment: bool
     dependencies: tuple[Identity, ...]
     files: tuple[File, ...]
-    directories: tuple[tuple[str, str], ...]
+    directories: tuple[Directory, ...]
     keys: tuple[RegistryKey, ...]
     descriptors: Mapping[str, str]
     memberships: frozenset[str]
@@ -115,7 +125,7 @@ def read_component(data: bytes) -> Component:
         ),
         files=tuple(_file(element) for element in root.findall(f"{_V3}file")),
         directories=tuple(
-            (element.get("destinationPath", ""), _security(element))
+            Directory(element.get("destinationPath", ""), _security(element), _owned(element))
             for element in root.iterfind(f"{_V3}directories/{_V3}directory")
         ),
         keys=tuple(
@@ -219,6 +229,10 @@ def _file(element: ET.Element) -> File:
     )
 
 
+def _owned(element: ET.Element) -> bool:
+    return element.get("owner", "").lower() not in {"false", "no"}
+
+
 def _security(element: ET.Element) -> str:
     found = element.find(f"{_V3}securityDescriptor")
     return "" if found is None else found.get("name", "")
@@ -228,6 +242,7 @@ def _key(element: ET.Element) -> RegistryKey:
     return RegistryKey(
         path=element.get("keyName", ""),
         security=_security(element),
+        owned=_owned(element),
         values=tuple(
             RegistryValue(
                 name=value.get("name", ""),

@@ -192,3 +192,13 @@ def test_a_file_has_as_many_names_as_ntfs_allows() -> None:
 def test_a_sha1_has_20_bytes() -> None:
     with pytest.raises(ValueError, match="20 bytes"):
         Tree.new().put_file("x", b"short")
+
+
+def test_what_is_made_without_times_takes_those_of_its_folder() -> None:
+    """A clock would make equal edits give different images."""
+    tree = Tree.new(times=LATER)
+    tree.put_file("a/b/file", NEW)
+    tree.make_directory("a/c")
+    tree.link("d/link", "a/b/file")
+    assert {entry.inode.times for entry in tree.walk()} == {LATER}
+    assert Tree.new().root.inode.times == Times(0, 0, 0)

@@ -64,9 +64,20 @@ def strays(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name.startswith(PREFIX))
 
 
+_strangers: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def strangers() -> None:
+    """Remember the children that other tests of this process keep, such as a shared codec."""
+    _strangers.clear()
+    _strangers.update(children())
+
+
 def children() -> list[int]:
     tasks = Path("/proc/self/task").glob("*/children")
-    return [int(pid) for task in tasks for pid in task.read_text().split()]
+    pids = [int(pid) for task in tasks for pid in task.read_text().split()]
+    return [pid for pid in pids if pid not in _strangers]
 
 
 def soon(condition: Callable[[], bool], timeout_s: float = 5) -> bool:

@@ -99,7 +99,8 @@ def write_package_key(
     `top` is the package that was asked for, which may own all below it.
 
     Returns:
-        The state written: `PackageState.SUPERSEDED` if the image has a higher version.
+        The state written: `PackageState.SUPERSEDED` if the image has a higher version; never
+        one below that which the package has.
 
     Raises:
         NotSupported: `calibration:...`, siblings do not show a value.
@@ -127,7 +128,8 @@ def write_package_key(
     owner_name = (top.identity if calibration.owner_is_top else plan.owner).package_name
     software.set_value(rf"{key}\Owners", owner_name, ValueType.DWORD, encode_dword(owner))
     for update in plan.updates:
-        data = encode_dword(update.state)
+        known = store.update_state(name, update.update.name) or PackageState.ABSENT
+        data = encode_dword(max(update.state, known))
         software.set_value(rf"{key}\Updates", update.update.name, ValueType.DWORD, data)
     store.remember_package(plan.identity, name, state)
     log.info("Exec: Package: %s, state: 0x%02x", name, state)
@@ -189,4 +191,4 @@ def _state(store: Store, plan: PackagePlan) -> int:
     ]
     if newer and plan.target >= PackageState.INSTALLED:
         return PackageState.SUPERSEDED
-    return plan.target
+    return max(plan.target, store.package_state(plan.identity))

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from wimsmith.errors import LimitExceeded
 from wimsmith.offline.changes import CreateKey, DeleteKey, DeleteValue, RegistryEdit, SetValue
 from wimsmith.offline.paths import fold
-from wimsmith.offline.registry.hive import Hive, Key
+from wimsmith.offline.registry.hive import MAX_DEPTH, Hive, Key
+from wimsmith.offline.registry.names import check_key_name, check_value_name, split_path
+from wimsmith.offline.registry.records import check_data_size
 from wimsmith.offline.registry.values import Value
 
 
@@ -71,7 +74,13 @@ class HiveDraft:
                 yield name
 
     def set_value(self, path: str, name: str, value_type: int, data: bytes) -> None:
-        """Set a value, making its key where missing."""
+        """Set a value, making its key where missing.
+
+        Raises:
+            UnsafePath, LimitExceeded: the hive cannot hold it.
+        """
+        check_value_name(name)
+        check_data_size(len(data), self._hive.version[1])
         old = self.value(path, name)
         if old is not None and (old.type, old.data) == (value_type, data):
             return
@@ -87,7 +96,11 @@ class HiveDraft:
         self._record.append(DeleteValue(self.name, path, name))
 
     def create_key(self, path: str, security: bytes | None = None) -> None:
-        """Make a key with those above it; with `security` an existing key gets that."""
+        """Make a key with those above it; with `security` an existing key gets that.
+
+        Raises:
+            UnsafePath, LimitExceeded: the hive cannot hold it.
+        """
         base = self._base(path)
         same_security = security is None or (base is not None and base.security == security)
         if self.exists(path) and same_security:
@@ -106,7 +119,11 @@ class HiveDraft:
         self._record.append(DeleteKey(self.name, path))
 
     def _touch(self, path: str) -> _Pending:
-        names = path.split("\\")
+        names = split_path(path)
+        if len(names) > MAX_DEPTH:
+            raise LimitExceeded(f"a registry path of {len(names)} keys")
+        for name in names:
+            check_key_name(name)
         for end in range(1, len(names) + 1):
             above = "\\".join(names[:end])
             self._pending.setdefault(fold(above), _Pending(above))

@@ -253,7 +253,7 @@ class _Application:
         ]
         if versions and all(winner is not None and winner > own for own, winner in versions):
             text = f"the image has all {len(versions)} components in higher versions"
-            yield Finding(Verdict.SUPERSEDED, "components", text)
+            yield Finding(Verdict.SUPERSEDED, "superseded", text)
 
     def _write(
         self, plan: Plan, selection: Selection, components: list[PlannedComponent]

@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from wimsmith.errors import NotSupported
+from wimsmith.errors import LimitExceeded, NotSupported
 from wimsmith.offline.components.destinations import Places
 
 _MACRO = re.compile(r"\$\(([^()]*)\)")
 _STRING_KINDS = frozenset(["string", "resourcestring"])
 _FALLBACK_CULTURE = "en-us"
 _MAX_EXPANSIONS = 8
+_MAX_CHARACTERS = 32 << 20
 
 StringTable = Mapping[str, str]
 
@@ -33,12 +34,24 @@ class Expander:
         Raises:
             NotSupported: `macro`, a macro that is not known, a string that no table has, or
                 strings that refer to each other.
+            LimitExceeded: more text than any value could hold.
         """
         for _ in range(_MAX_EXPANSIONS):
             if "$(" not in text:
                 return text
-            text = _MACRO.sub(self._replaced, text)
+            text = self._expanded(text)
         raise NotSupported("macro", f"macros without end in {text[:120]!r}")
+
+    def _expanded(self, text: str) -> str:
+        """`text` with its macros replaced once; bounded, since texts may multiply each other."""
+        parts, at, size = [], 0, 0
+        for match in _MACRO.finditer(text):
+            parts += [text[at : match.start()], self._replaced(match)]
+            at = match.end()
+            size += len(parts[-2]) + len(parts[-1])
+            if size > _MAX_CHARACTERS:
+                raise LimitExceeded(f"a text that macros make longer than {_MAX_CHARACTERS}")
+        return "".join((*parts, text[at:]))
 
     def _replaced(self, match: re.Match[str]) -> str:
         kind, _, name = match[1].partition(".")

@@ -22,6 +22,8 @@ from wimsmith.offline.registry.values import (
 MAX_VALUE_BYTES = 64 << 20
 _WOW_KEY = "Wow6432Node"
 _CONTROL_SET = "CurrentControlSet"
+_QUOTED = re.compile(r'"((?:[^"]|"")*)"\s*(,\s*(?=")|$)')
+_NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
 
 _HIVES: tuple[tuple[str, str, str], ...] = (
     (r"HKEY_LOCAL_MACHINE\SOFTWARE", "SOFTWARE", ""),
@@ -236,19 +238,19 @@ def _quoted(text: str) -> Iterator[str]:
     if text and not text.startswith('"'):
         yield text
         return
-    while text:
-        match = re.match(r'"((?:[^"]|"")*)"\s*(,\s*(?=")|$)', text)
+    at = 0
+    while at < len(text):
+        match = _QUOTED.match(text, at)
         if match is None:
-            raise DamagedManifest(f"list of strings {text[:80]!r}")
+            raise DamagedManifest(f"list of strings {text[at : at + 80]!r}")
         yield match[1].replace('""', '"')
-        text = text[match.end() :]
+        at = match.end()
 
 
 def _number(text: str, bits: int) -> int:
-    try:
-        number = int(text, 16) if text.lower().startswith("0x") else int(text)
-    except ValueError as error:
-        raise DamagedManifest(f"registry number {text[:60]!r}") from error
+    if not _NUMBER.fullmatch(text):
+        raise DamagedManifest(f"registry number {text[:60]!r}")
+    number = int(text, 16 if text[:2].lower() == "0x" else 10)
     if not 0 <= number < 1 << bits:
         raise DamagedManifest(f"registry number {text[:60]!r} of {bits} bits")
     return number

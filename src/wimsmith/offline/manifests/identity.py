@@ -139,10 +139,12 @@ def parse_package_name(text: str) -> AssemblyIdentity:
 
 
 def _checked(key: str, value: str) -> str:
-    """Identities become names of files and keys, so nothing that could leave them is let in."""
+    """Identities become names of files and keys, so nothing that could leave them is let in.
+
+    The store keeps them in ASCII, so there are no others.
+    """
     forbidden = _FORBIDDEN.search(value)
-    if len(value) > _MAX_ATTRIBUTE_CHARACTERS or (
-        forbidden and not (key == "language" and value == "*")
-    ):
+    too_long = len(value) > _MAX_ATTRIBUTE_CHARACTERS
+    if too_long or not value.isascii() or (forbidden and not (key == "language" and value == "*")):
         raise DamagedManifest(f"identity attribute {key}={value[:200]!r}")
     return value

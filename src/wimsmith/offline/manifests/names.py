@@ -76,7 +76,11 @@ def identity_string(identity: AssemblyIdentity) -> str:
 
 
 def file_value_name(name: str) -> str:
-    """Name of the `f!` value of a payload file in its component key; the case is kept."""
+    """Name of the `f!` value of a payload file in its component key; the case is kept.
+
+    Folders in the name are separated as Windows does.
+    """
+    name = name.replace("/", "\\")
     if len(name) <= _FILE_NAME_LIMIT:
         return f"f!{name}"
     return f"f!{name[:_FILE_NAME_LIMIT]}_{string_hash(name):016x}"

@@ -20,6 +20,7 @@ from wimsmith.offline.manifests.xmlreader import (
     parse_xml,
 )
 
+_MAX_NAME_CHARACTERS = 1024
 _COMPARED = ("version", "service", "build", "distribution", "revision")
 
 
@@ -268,7 +269,7 @@ def _update(element: Element) -> Update:
     applicable = child(element, "applicable")
     selectable = child(element, "selectable")
     return Update(
-        name=attribute(element, "name"),
+        name=_update_name(element),
         display_name=attribute(element, "displayName"),
         description=attribute(element, "description"),
         restart=attribute(element, "restart"),
@@ -278,6 +279,14 @@ def _update(element: Element) -> Update:
         applicable=None if applicable is None else _applicable(applicable),
         selectable=None if selectable is None else _selectable(selectable),
     )
+
+
+def _update_name(element: Element) -> str:
+    """Names of updates become part of references, which the store keeps in ASCII."""
+    name = attribute(element, "name")
+    if not name.isascii() or len(name) > _MAX_NAME_CHARACTERS:
+        raise DamagedManifest(f"an update called {name[:60]!r}")
+    return name
 
 
 def _child_package(element: Element) -> ChildPackage:

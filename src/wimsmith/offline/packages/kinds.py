@@ -56,9 +56,11 @@ def check_file(path: Path) -> None:
 
     Raises:
         NotSupported: `container-wim`, `psfx` or `not-cbs`: something else that is known.
-        DamagedPackage: the file is empty.
+        DamagedPackage: the file is empty, or no file at all.
         OSError: the file cannot be read.
     """
+    if path.exists() and not path.is_file():
+        raise DamagedPackage(f"{path.name} is no file")
     with path.open("rb") as file:
         magic = file.read(_MAGIC_BYTES)
     if not magic:

@@ -18,7 +18,7 @@ from wimsmith.errors import Cancelled, WimsmithError, WorkerFailed
 from wimsmith.offline import _libsandbox
 from wimsmith.offline.progress import Event
 from wimsmith.offline.wim import _frames, _libwim
-from wimsmith.offline.wim.codec import Compression
+from wimsmith.offline.wim.codec import STANDARD_CHUNK_BYTES, Compression
 
 _PROGRESS_INTERVAL_S = 0.1
 _ABORT_GRACE_S = 2.0
@@ -195,8 +195,10 @@ def _export(header: _frames.Header, progress: Reporter) -> tuple[_frames.Header,
     with _libwim.WimHandle.open(source, progress) as whole:
         facts = whole.info()
         compression = Compression(header["compression"] or facts.compression)
-        same = compression is facts.compression
-        chunk_size = facts.chunk_size if same else header["chunk_size"]
+        is_asked_for = header["compression"] is not None
+        chunk_size = facts.chunk_size
+        if is_asked_for and not _is_standard(compression, facts):
+            chunk_size = header["chunk_size"]
         with _libwim.WimHandle.new(compression, chunk_size, progress) as part:
             for index in header["indexes"]:
                 whole.export_to(part, index, bootable=index == facts.boot_index)
@@ -210,6 +212,12 @@ def _export(header: _frames.Header, progress: Reporter) -> tuple[_frames.Header,
         with _libwim.WimHandle.open(target, progress) as written:
             written.verify()
     return {}, b""
+
+
+def _is_standard(compression: Compression, facts: _libwim.WimInfo) -> bool:
+    """Whether a file with these facts is packed as asked, in chunks that Windows accepts."""
+    low, high = STANDARD_CHUNK_BYTES[compression]
+    return compression is facts.compression and low <= facts.chunk_size <= high
 
 
 def _extract(header: _frames.Header, progress: Reporter) -> tuple[_frames.Header, bytes]:

@@ -21,7 +21,10 @@ _WIDE_TABLE = 1 << 32
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """Content stored in a WIM. For one inside a solid resource, `location` is meaningless."""
+    """Content stored in a WIM.
+
+    Inside a solid resource, `location` is a place and a size in what that resource unpacks to.
+    """
 
     sha1: bytes
     location: Location
@@ -29,7 +32,8 @@ class Blob:
 
     @property
     def size_bytes(self) -> int:
-        return self.location.size_bytes
+        """Size in bytes after unpacking."""
+        return self.location.stored_bytes if self.is_solid else self.location.size_bytes
 
     @property
     def is_solid(self) -> bool:

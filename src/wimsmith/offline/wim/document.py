@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from wimsmith.errors import DamagedWim, InvalidInput, NotSupported
+from wimsmith.offline.wim import remedies
 from wimsmith.offline.wim.tree import Statistics
 
 MAX_XML_BYTES = 1 << 22
@@ -139,11 +140,7 @@ class Document:
         except (ET.ParseError, UnicodeDecodeError, ValueError) as error:
             raise DamagedWim(f"the XML document: {error}") from error
         if root.tag == "ESD" or root.find("ESD/ENCRYPTED") is not None:
-            raise NotSupported(
-                "encrypted-esd",
-                "an encrypted ESD file: decrypt it first with the tool that downloaded it, or take"
-                " the image from the ISO file",
-            )
+            raise NotSupported("encrypted-esd", "an encrypted ESD file", hint=remedies.DECRYPT)
         return cls(root)
 
     @classmethod

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final, Self
 
 from wimsmith.errors import DamagedWim, NotSupported
+from wimsmith.offline.wim import remedies
 from wimsmith.offline.wim.codec import READABLE_CHUNK_BYTES, STANDARD_CHUNK_BYTES, Compression
 
 HEADER_BYTES = 208
@@ -136,7 +137,8 @@ class Header:
         if version not in {VERSION, VERSION_SOLID}:
             raise NotSupported(
                 "wim-version",
-                f"WIM version {version:#x} is unknown: export the image with a current DISM",
+                f"a WIM of version {version:#x}, which is not known here",
+                hint=remedies.EXPORT_WITH_DISM,
             )
         where = (Location.parse(one) for one in (blobs, xml, boot, integrity))
         table, document, boot_metadata, integrity_table = where
@@ -214,31 +216,32 @@ class Header:
             raise NotSupported(
                 "chunk-size",
                 f"Windows does not accept {self.compression.upper()} chunks of {self.chunk_size}"
-                " bytes: first export the file with the standard chunk size, for example"
-                f" wimlib-imagex export --compress={self.compression} --chunk-size=32K",
+                " bytes: they are read, but no such file is written",
+                hint=remedies.EXPORT_AS_LZX,
             )
 
     def _check_kind(self) -> None:
         if self.flags & Flag.SPANNED or self.total_parts > 1:
             raise NotSupported(
                 "split-set",
-                f"part {self.part_number} of a split set of {self.total_parts} files: join them"
-                " first, for example with wimlib-imagex join",
+                f"part {self.part_number} of a split set of {self.total_parts} files",
+                hint=remedies.JOIN,
             )
         if self.part_number != 1 or self.total_parts != 1:
             raise DamagedWim(f"part {self.part_number} of {self.total_parts}")
         if self.flags & Flag.WRITE_IN_PROGRESS:
             raise NotSupported(
                 "write-in-progress",
-                "another program is writing the file, or was stopped while it did: let it end, or"
-                " export the images into a new file",
+                "another program is writing the file, or was stopped while it did",
+                hint=remedies.EXPORT_UNFINISHED,
             )
 
     def _check_chunk_size(self) -> None:
         if self.flags & Flag.COMPRESSED and self.compression is Compression.NONE:
             raise NotSupported(
                 "compression",
-                f"compression flags {self.flags:#x} are unknown: export the file as LZX first",
+                f"compression flags {self.flags:#x}, which are not known here",
+                hint=remedies.EXPORT_WITH_DISM,
             )
         if self.compression is Compression.NONE:
             return
@@ -252,8 +255,8 @@ def _check_magic(data: bytes) -> None:
     if data[:8] == PIPABLE_MAGIC:
         raise NotSupported(
             "pipable",
-            "a pipable WIM, which only wimlib reads: export it into an ordinary one with"
-            " wimlib-imagex export",
+            "a pipable WIM, which only wimlib reads",
+            hint=remedies.EXPORT_PIPABLE,
         )
     if data[:8] != MAGIC:
         raise DamagedWim("not a WIM file: it does not begin with MSWIM")

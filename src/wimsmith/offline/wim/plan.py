@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wimsmith.errors import NoSuchIndex, NotSupported
 from wimsmith.offline.progress import Event, Progress
+from wimsmith.offline.wim import remedies
 from wimsmith.offline.wim.blobs import Blob
 from wimsmith.offline.wim.container import Wim
 from wimsmith.offline.wim.metadata import serialize_metadata
@@ -125,6 +126,6 @@ def _refuse_missing(
         if sha1 not in old and sha1 not in new:
             raise NotSupported(
                 "missing-content",
-                f"image {number} names content {sha1.hex()} that is not there: join a delta WIM"
-                " with its base first, for example with wimlib-imagex export --ref",
+                f"image {number} names content {sha1.hex()} that is not there, as in a delta WIM",
+                hint=remedies.EXPORT_DELTA,
             )

@@ -70,6 +70,7 @@ class Staging:
         Raises:
             AlreadyExists: the target is something else.
         """
+        fsync_folder(part)
         try:
             part.rename(self.target)
         except OSError as error:

@@ -4,7 +4,6 @@ Names live in `Entry`, files in `Inode`: hard links are entries that share one i
 Nothing here follows reparse points, and nothing here touches the file system of this server.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +18,6 @@ ZERO_SHA1 = bytes(20)
 EMPTY_SHA1 = bytes.fromhex("da39a3ee5e6b4b0d3255bfef95601890afd80709")
 MAX_LINKS = 1024
 """Names that NTFS allows one file to have."""
-_UNIX_EPOCH_FILETIME = 116_444_736_000_000_000
 _NAME_SURROGATE = 1 << 29
 
 
@@ -34,11 +32,6 @@ class Attribute:
     NORMAL: Final = 0x80
     REPARSE_POINT: Final = 0x400
     ENCRYPTED: Final = 0x4000
-
-
-def filetime_now() -> int:
-    """The present time as FILETIME: 100 ns since 1601-01-01 UTC."""
-    return _UNIX_EPOCH_FILETIME + time.time_ns() // 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +168,11 @@ class Statistics:
 
 
 class Tree:
-    """Directory tree of one image; lookup ignores case and never follows reparse points."""
+    """Directory tree of one image; lookup ignores case and never follows reparse points.
+
+    What is made without times takes those of the folder it is made in, never those of a clock, so
+    that the same edits give the same tree.
+    """
 
     __slots__ = ("root",)
 
@@ -184,8 +181,8 @@ class Tree:
 
     @classmethod
     def new(cls, *, security: bytes | None = None, times: Times | None = None) -> "Tree":
-        """An empty tree."""
-        inode = _new_inode(Attribute.DIRECTORY, security, times)
+        """An empty tree; without `times` its root has none (0)."""
+        inode = _new_inode(Attribute.DIRECTORY, security, times or Times(0, 0, 0))
         root = Entry("", "", inode, None, {})
         inode.entries.append(root)
         return cls(root)
@@ -291,7 +288,7 @@ class Tree:
         if security is None and old:
             security = old.inode.security
         kind = Attribute.DIRECTORY | Attribute.REPARSE_POINT
-        inode = _new_inode(attributes & ~kind, security, times)
+        inode = _new_inode(attributes & ~kind, security, times or folder.inode.times)
         inode.sha1 = _stored(sha1)
         entry = _name(folder, name, inode, old)
         if short_name is not None:
@@ -407,7 +404,7 @@ class Tree:
             entry = folder.child(name)
             if entry is None:
                 paths.check_name(name)
-                inode = _new_inode(Attribute.DIRECTORY, None, times)
+                inode = _new_inode(Attribute.DIRECTORY, None, times or folder.inode.times)
                 entry = _name(folder, name, inode, None)
                 entry.children = {}
             elif entry.children is None or (entry.inode.reparse and entry.inode.reparse.is_link):
@@ -416,10 +413,7 @@ class Tree:
         return folder
 
 
-def _new_inode(attributes: int, security: bytes | None, times: Times | None) -> Inode:
-    if times is None:
-        now = filetime_now()
-        times = Times(now, now, now)
+def _new_inode(attributes: int, security: bytes | None, times: Times) -> Inode:
     return Inode(attributes, security, times.created, times.accessed, times.written)
 
 

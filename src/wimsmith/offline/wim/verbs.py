@@ -24,9 +24,9 @@ from wimsmith.errors import (
 )
 from wimsmith.offline import paths
 from wimsmith.offline.progress import Progress, silent
-from wimsmith.offline.wim.blobs import Blob
 from wimsmith.offline.wim.codec import DEFAULT_CHUNK_BYTES, Compression
-from wimsmith.offline.wim.container import Wim, open_wim
+from wimsmith.offline.wim.container import Wim, naming, open_wim
+from wimsmith.offline.wim.lint import NameFindings, UnusableName
 from wimsmith.offline.wim.staging import Staging
 from wimsmith.offline.wim.tree import Tree
 from wimsmith.offline.wim.worker import Worker, WorkerCodec
@@ -71,7 +71,10 @@ class ExtractReport:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """A WIM whose every byte of content has the hash it should have."""
+    """A WIM whose every byte of content has the hash it should have.
+
+    Names that Windows or this program cannot use are counted, and the first ones listed.
+    """
 
     source: Path
     images: int
@@ -80,6 +83,8 @@ class VerifyReport:
     content_bytes: int
     integrity_table: bool
     duration_s: float
+    unusable_count: int = 0
+    unusable_names: tuple[UnusableName, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,7 @@ def export(
     _check_target(source, target, overwrite=overwrite)
     packing = _Packing(compression, level, solid, recompress)
     plan = _plan_export(source, indexes, packing)
-    with Staging(target) as staging:
+    with Staging(target) as staging, naming(source):
         _check_space(staging.folder, plan.needed_bytes)
         part = staging.folder / "part.wim"
         part.touch()  # so that it gets the permissions every new file of this user gets
@@ -184,17 +189,17 @@ def extract(
     started = time.monotonic()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise AlreadyExists(target, hint="Choose a new or empty folder.")
-    with WorkerCodec() as codec, open_wim(source, codec) as wim:
+    with naming(source), WorkerCodec() as codec, open_wim(source, codec) as wim:
         _check_indexes(wim, [index])
         tree = wim.tree(index)
-    needed_bytes = 0 if patterns else _check_tree(tree, wim)
+        needed_bytes = 0 if patterns else _check_tree(tree, wim)
     request = {
         "do": "extract",
         "source": os.fspath(source.absolute()),
         "index": index,
         "patterns": [f"/{paths.join(pattern)}" for pattern in patterns],
     }
-    with Staging(target) as staging:
+    with Staging(target) as staging, naming(source):
         _check_space(staging.folder, needed_bytes)
         part = staging.folder / "tree"
         part.mkdir()
@@ -212,7 +217,7 @@ def extract(
 
 
 def verify(source: Path, *, progress: Progress = silent) -> VerifyReport:
-    """Check the integrity table if there is one, all metadata and the hash of all content.
+    """Check the integrity table if there is one, all metadata, names, and the hash of all content.
 
     Raises:
         DamagedWim: something is not what it should be.
@@ -220,11 +225,15 @@ def verify(source: Path, *, progress: Progress = silent) -> VerifyReport:
     """
     started = time.monotonic()
     with open_wim(source) as wim:
-        images, sizes = len(wim.images), [blob_bytes(blob) for blob in wim.blobs.values()]
+        images, sizes = len(wim.images), [blob.size_bytes for blob in wim.blobs.values()]
         integrity = bool(wim.header.integrity.stored_bytes)
     place = os.fspath(source.absolute())
-    with Worker(opens_files=True, limits=_limits(threads=1)) as worker:
+    with naming(source), Worker(opens_files=True, limits=_limits(threads=1)) as worker:
         worker.ask({"do": "verify", "source": place, "integrity": integrity}, progress=progress)
+    with WorkerCodec() as codec, open_wim(source, codec) as wim:
+        names = NameFindings()
+        for index in range(1, images + 1):
+            names.look_at(wim.tree(index), index)
     return VerifyReport(
         source=source,
         images=images,
@@ -233,12 +242,9 @@ def verify(source: Path, *, progress: Progress = silent) -> VerifyReport:
         content_bytes=sum(sizes),
         integrity_table=integrity,
         duration_s=time.monotonic() - started,
+        unusable_count=names.count,
+        unusable_names=tuple(names.first),
     )
-
-
-def blob_bytes(blob: Blob) -> int:
-    """Size in bytes of a content, also inside a solid resource, where it is kept elsewhere."""
-    return blob.location.stored_bytes if blob.is_solid else blob.size_bytes
 
 
 def _run(
@@ -348,7 +354,7 @@ def _check_tree(tree: Tree, wim: Wim) -> int:
             raise UnsafePath(repr(entry.name)[:200])
         if entry.inode.entries[0] is entry:
             held = (wim.blobs.get(sha1) for sha1 in entry.inode.content())
-            total_bytes += sum(blob_bytes(blob) for blob in held if blob is not None)
+            total_bytes += sum(blob.size_bytes for blob in held if blob is not None)
     return total_bytes
 
 

@@ -6,6 +6,7 @@ The file grows beside its target, is read again, and appears under its name whol
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +20,11 @@ from wimsmith.errors import (
     VerificationFailed,
 )
 from wimsmith.offline.progress import Event, Progress, silent
-from wimsmith.offline.wim import integrity
+from wimsmith.offline.wim import integrity, remedies
 from wimsmith.offline.wim.beside import beside, fsync_folder
 from wimsmith.offline.wim.blobs import Blob, pack_table
 from wimsmith.offline.wim.codec import DEFAULT_CHUNK_BYTES, Codec, Compression
-from wimsmith.offline.wim.container import Wim, open_wim
+from wimsmith.offline.wim.container import Wim, naming, open_wim
 from wimsmith.offline.wim.document import Document, ImageEdit, ImageInfo
 from wimsmith.offline.wim.header import (
     COMPRESSION_FLAGS,
@@ -37,11 +38,12 @@ from wimsmith.offline.wim.header import (
 )
 from wimsmith.offline.wim.output import MemorySource, ResourceWriter, copy_range
 from wimsmith.offline.wim.plan import Plan, boot_position, image_numbers, plan_images
-from wimsmith.offline.wim.tree import Tree, filetime_now
+from wimsmith.offline.wim.tree import Tree
 
 DEFAULT_LEVEL = 20
 """LZX at a seventh of the time of its usual level, for 0.1 % more size on a serviced image."""
 
+_UNIX_EPOCH_FILETIME = 116_444_736_000_000_000
 _NOTHING: Mapping[int, ImageEdit] = MappingProxyType({})
 _NO_TREES: Mapping[int, Tree] = MappingProxyType({})
 _NO_CONTENT: Mapping[bytes, Path | bytes] = MappingProxyType({})
@@ -111,11 +113,17 @@ def write_wim(
     """
     _check_target(target, base, overwrite=overwrite)
     codec = codec if codec is not None or base is None else base.resources.codec
-    header = _first_header(base, compression, codec, guid)
     numbers = image_numbers(base, trees, indexes)
-    plan = plan_images(
-        base, trees, new_content, numbers, drop_unreferenced=drop_unreferenced, progress=progress
-    )
+    with naming(base.path if base else target):
+        header = _first_header(base, compression, codec, guid)
+        plan = plan_images(
+            base,
+            trees,
+            new_content,
+            numbers,
+            drop_unreferenced=drop_unreferenced,
+            progress=progress,
+        )
     boot = boot_position(numbers, base, boot_index)
     with beside(target) as (part, descriptor):
         writer = ResourceWriter(
@@ -163,7 +171,8 @@ def _first_header(
         if base.is_solid:
             raise NotSupported(
                 "solid",
-                f"{base.path.name} is a solid (ESD) file: first export it with LZX compression",
+                "the content is in solid resources (ESD), which are not copied",
+                hint=remedies.EXPORT_AS_LZX,
             )
         if compression not in {None, base.compression}:
             raise InvalidInput(f"a copy of a WIM stays {base.compression.upper()}")
@@ -218,7 +227,9 @@ def _copy_blobs(
     ordered = sorted(blobs, key=lambda blob: blob.location.offset)
     total = sum(blob.location.stored_bytes for blob in ordered)
     done = 0
-    for run in _runs(ordered):
+    with naming(base.path):
+        runs = list(_runs(ordered))
+    for run in runs:
         start, end = run[0].location.offset, run[-1].location.end
         shift = writer.position - start
         copy = copy_range(base.descriptor, writer.descriptor, start, writer.position, end - start)
@@ -269,7 +280,7 @@ def _document(
     present = len(base.images) if base else 0
     for _ in range(max(image.number for image in plan.images) - present):
         document.append_image()
-    now = filetime_now()
+    now = _UNIX_EPOCH_FILETIME + time.time_ns() // 100
     for image in plan.images:
         is_new = image.base_metadata is None
         edit = edits.get(image.number, ImageEdit())
@@ -362,7 +373,7 @@ def _read_again(
                     pass
             return wim.images
     except DamagedWim as error:
-        raise VerificationFailed(f"{part.name}: {error}") from error
+        raise VerificationFailed(error.args[0]) from error
 
 
 def _sha1(data: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""The HTTP face: builds the application, names its errors, knows who asks."""

@@ -1,0 +1,5 @@
+"""`python -m wimsmith.cli` is `wimsmith`."""
+
+from wimsmith.cli.main import main
+
+main()

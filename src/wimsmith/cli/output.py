@@ -1,0 +1,240 @@
+"""What commands print: data on stdout, everything else on stderr.
+
+Tables are plain text, so that they read the same in a pipe, in a log and without colour. Progress
+is a bar on a terminal and a plain line per phase elsewhere.
+"""
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from datetime import datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wimsmith.errors import WimsmithError
+from wimsmith.offline.progress import Event, Progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+_PLAIN_INTERVAL_S = 10.0
+_UNSEEN = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
+_SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+@dataclass(slots=True)
+class Options:
+    """Flags that every command understands; `wimsmith.cli.main` sets them."""
+
+    json: bool = False
+    debug: bool = False
+    state: Path | None = None
+
+
+options = Options()
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document: dataclasses, mappings, enums, paths, times, bytes (as hex)."""
+    _write(sys.stdout, json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+
+
+def print_line(text: str = "") -> None:
+    """Print one line of data on stdout."""
+    _write(sys.stdout, text)
+
+
+def note(text: str) -> None:
+    """Say something beside the data, on stderr."""
+    _write(sys.stderr, text)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print rows below upper-case column names; numbers stand to the right.
+
+    Control characters in foreign text become spaces, so that no name can move the cursor.
+    """
+    values = [list(row) for row in rows]
+    cells = [[_cell(value) for value in row] for row in values]
+    widths = [
+        max([len(name), *(len(row[place]) for row in cells)]) for place, name in enumerate(columns)
+    ]
+    right = [
+        bool(values) and all(isinstance(row[place], int | float | None) for row in values)
+        for place in range(len(columns))
+    ]
+    for row in [[name.upper() for name in columns], *cells]:
+        print_line(_aligned(row, widths, right))
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Print names and values below each other; None and empty text are left out."""
+    shown = {name: value for name, value in facts.items() if not _nothing(value)}
+    width = max((len(name) for name in shown), default=0)
+    for name, value in shown.items():
+        print_line(f"{name + ':':<{width + 1}} {_cell(value)}".rstrip())
+
+
+def show(value: object, text: Callable[[], None]) -> None:
+    """Print `value` as JSON if the user asked for that, else call `text` to print it for people."""
+    if options.json:
+        print_json(value)
+    else:
+        text()
+
+
+def human_size(size_bytes: int) -> str:
+    """A size for people, for example `4.2 GiB`; JSON carries bytes."""
+    size = float(size_bytes)
+    for unit in _SIZE_UNITS:
+        if size < 1024 or unit == _SIZE_UNITS[-1]:
+            break
+        size /= 1024
+    return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def is_terminal() -> bool:
+    """Whether stderr is a terminal that can redraw a line."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Progress of an operation, shown on stderr.
+
+    Used as `with progress_bar() as progress: work(progress)`.
+    A bar per phase on a terminal; elsewhere a line when a phase starts, and its share every ten
+    seconds. Nothing with `--json` unless stderr is a terminal.
+    """
+    if is_terminal():
+        with _rich_bars() as bars:
+            yield bars
+    elif options.json:
+        yield _ignore
+    else:
+        yield _PlainProgress()
+
+
+def fail(error: BaseException) -> int:
+    """Print an error, its hint, and with `--debug` its traceback; return the exit code."""
+    if options.debug:
+        sys.stderr.write("".join(traceback.format_exception(error)))
+    if isinstance(error, WimsmithError):
+        text, hint, code = str(error), error.hint, getattr(error, "kind", type(error)).exit
+    else:
+        text, hint, code = _foreign_text(error), None, WimsmithError.exit
+    note(f"error: {_visible(text)}")
+    if hint:
+        note(f"hint: {_visible(hint)}")
+    return code
+
+
+def _foreign_text(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        about = error.filename
+        return f"{os.fsdecode(about)}: {error.strerror}" if about else error.strerror
+    return f"{type(error).__name__}: {error}"
+
+
+def _write(stream: Any, text: str) -> None:
+    stream.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+    stream.flush()
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def _cell(value: object) -> str:
+    if _nothing(value):
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return _visible(str(value))
+
+
+def _nothing(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value)
+
+
+def _visible(text: str) -> str:
+    return text.translate(_UNSEEN)
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    cells = (
+        text.rjust(width) if to_right else text.ljust(width)
+        for text, width, to_right in zip(row, widths, right, strict=True)
+    )
+    return "  ".join(cells).rstrip()
+
+
+def _ignore(_event: Event) -> None:
+    """Progress nobody sees."""
+
+
+class _PlainProgress:
+    """One line per phase, then one every ten seconds: for pipes and log files."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._due = 0.0
+
+    def __call__(self, event: Event) -> None:
+        now = time.monotonic()
+        if event.phase != self._phase:
+            note(_visible(event.phase))
+        elif now >= self._due and event.fraction is not None:
+            note(f"{_visible(event.phase)} {event.fraction:.0%}")
+        else:
+            return
+        self._phase, self._due = event.phase, now + _PLAIN_INTERVAL_S
+
+
+class _RichProgress:
+    """Moves one bar per phase."""
+
+    def __init__(self, bars: "Bars") -> None:
+        self._bars = bars
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, event: Event) -> None:
+        if event.phase not in self._tasks:
+            for task in self._tasks.values():
+                self._bars.stop_task(task)
+            self._tasks[event.phase] = self._bars.add_task(_visible(event.phase), total=None)
+        self._bars.update(self._tasks[event.phase], completed=event.done, total=event.total or None)
+
+
+@contextmanager
+def _rich_bars() -> Iterator[Progress]:
+    from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - same
+    from rich.progress import Progress as Bars  # noqa: PLC0415 - same
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bars(*columns, console=Console(stderr=True)) as bars:
+        yield _RichProgress(bars)

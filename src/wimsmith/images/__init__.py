@@ -1,0 +1,1 @@
+"""OS images: their versions, indexes, and what is installed in them."""

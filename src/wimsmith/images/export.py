@@ -1,0 +1,103 @@
+"""One index of a WIM into a new file, with the command line that does the same by hand."""
+
+import logging
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from wimsmith.errors import AlreadyExists, Cancelled, Interrupted, WimsmithError
+from wimsmith.offline.progress import Progress
+from wimsmith.offline.wim import verbs
+from wimsmith.storage.files import fsync_folder, name_new
+
+log = logging.getLogger("wimsmith.images")
+dism_log = logging.getLogger("wimsmith.offline")
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What is to be extracted, and where to. `part` is a name only this job uses."""
+
+    source: Path
+    index_number: int
+    target: Path
+    part: Path
+
+    @classmethod
+    def of(cls, source: Path, index_number: int, target: Path, job_id: str) -> Self:
+        return cls(source, index_number, target, target.with_name(f".{target.name}.{job_id}.part"))
+
+
+def command_line(source: Path, index_number: int, target: Path) -> str:
+    """The command that can be run here to the same effect."""
+    arguments = ["wimsmith", "wim", "export", os.fspath(source), str(index_number)]
+    return shlex.join([*arguments, os.fspath(target)])
+
+
+def dism_line(source: Path, index_number: int, target: Path) -> str:
+    """The command that does the same on Windows."""
+    return (
+        f'dism /Export-Image /SourceImageFile:"{source}" /SourceIndex:{index_number} '
+        f'/DestinationImageFile:"{target}"'
+    )
+
+
+def extract_index(wanted: Extraction, progress: Progress) -> str:
+    """Make the new file; it appears whole or not at all. Doing it again after a crash is safe.
+
+    The command line is in smsprov.log and dism.log before the work begins, and the error of the
+    tool after it, so that an administrator can do by hand what failed here.
+
+    Returns:
+        Path of the new file.
+
+    Raises:
+        AlreadyExists: the target is there, and this job has not made it.
+        WimsmithError: what the tool said.
+    """
+    if _published(wanted):
+        return os.fspath(wanted.target)
+    _announce(wanted)
+    try:
+        wanted.part.unlink(missing_ok=True)
+        verbs.export(wanted.source, [wanted.index_number], wanted.part, progress=progress)
+        name_new(wanted.part, wanted.target)
+        fsync_folder(wanted.target.parent)
+    except (Cancelled, Interrupted):
+        wanted.part.unlink(missing_ok=True)
+        raise
+    except FileExistsError as error:
+        wanted.part.unlink(missing_ok=True)
+        raise AlreadyExists(wanted.target) from error
+    except (WimsmithError, OSError) as error:
+        wanted.part.unlink(missing_ok=True)
+        _tell_failure(wanted, error)
+        raise
+    log.info("Index %d is now in %s", wanted.index_number, wanted.target)
+    return os.fspath(wanted.target)
+
+
+def forget_part(wanted: Extraction) -> None:
+    """Remove the second name of a finished file; until then it proves who made it."""
+    wanted.part.unlink(missing_ok=True)
+
+
+def _published(wanted: Extraction) -> bool:
+    try:
+        return wanted.target.samefile(wanted.part)
+    except FileNotFoundError:
+        return False
+
+
+def _announce(wanted: Extraction) -> None:
+    arguments = (wanted.source, wanted.index_number, wanted.target)
+    for logger in (log, dism_log):
+        logger.info("%s", command_line(*arguments))
+        logger.info("%s", dism_line(*arguments))
+
+
+def _tell_failure(wanted: Extraction, error: Exception) -> None:
+    for logger in (log, dism_log):
+        logger.error("Extraction of index %d failed: %s", wanted.index_number, error)

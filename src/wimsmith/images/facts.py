@@ -1,0 +1,217 @@
+"""What the engine finds in a WIM, as values that can wait in a file for the next step."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from wimsmith.errors import DamagedWim, NotSupported
+from wimsmith.offline.facts import ImageFacts, InstalledPackage, image_facts
+from wimsmith.offline.image import open_view
+from wimsmith.offline.progress import Event, Progress, silent
+from wimsmith.offline.wim.container import Wim, open_wim
+from wimsmith.offline.wim.document import ImageInfo, WindowsInfo
+from wimsmith.offline.wim.worker import WorkerCodec
+
+_ARCHITECTURES = {0: "x86", 5: "arm", 9: "amd64", 12: "arm64"}
+_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PackageFacts:
+    """A package known to an index."""
+
+    identity: str
+    state: int
+    release_type: str
+    article: str
+    is_update: bool
+    installed_at: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFacts:
+    """One index. What the hives say wins over what the XML says; times are ISO 8601, UTC."""
+
+    number: int
+    name: str
+    description: str
+    edition: str
+    product_name: str
+    product_type: str
+    installation_type: str
+    hal: str
+    branch: str
+    os_version: str
+    build: int
+    revision: int
+    architecture: str
+    languages: tuple[str, ...]
+    default_language: str
+    size_bytes: int
+    hard_link_bytes: int
+    file_count: int
+    directory_count: int
+    created_at: str | None
+    modified_at: str | None
+    packages: tuple[PackageFacts, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """A WIM file."""
+
+    size_bytes: int
+    guid: str
+    compression: str
+    chunk_size: int
+    indexes: tuple[IndexFacts, ...]
+
+
+def read_container(path: Path) -> FileFacts:
+    """Facts of a WIM from its header and XML alone: fast, whatever its size.
+
+    Raises:
+        DamagedWim: not a WIM, or it has no index.
+        NotSupported: split, encrypted and other files that cannot be added, with what to do.
+    """
+    with WorkerCodec() as codec, open_wim(path, codec) as wim:
+        return _checked(_file(wim, tuple(_index(info, None) for info in wim.images)), path)
+
+
+def read_file(path: Path, progress: Progress = silent) -> FileFacts:
+    """Facts of a WIM, with what the hives of every index say and the packages in it.
+
+    Raises:
+        DamagedWim, DamagedHive: the file, or a hive in it, cannot be read.
+        NotSupported: as `read_container`.
+    """
+    with WorkerCodec() as codec, open_wim(path, codec) as wim:
+        _check_solid(wim)
+        indexes = []
+        for info in wim.images:
+            progress(Event("inspect", info.number - 1, len(wim.images), "items"))
+            indexes.append(_index(info, image_facts(open_view(wim, info.number))))
+        progress(Event("inspect", len(wim.images), len(wim.images), "items"))
+        return _checked(_file(wim, tuple(indexes)), path)
+
+
+def save(facts: FileFacts, path: Path) -> None:
+    """Write facts to a file for a later step."""
+    path.write_text(json.dumps(asdict(facts)), encoding="utf-8")
+
+
+def load(path: Path) -> FileFacts:
+    """Read facts that `save` wrote."""
+    return _from_json(json.loads(path.read_text(encoding="utf-8")))
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time of the facts, aware."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def _checked(facts: FileFacts, path: Path) -> FileFacts:
+    if not facts.indexes:
+        raise DamagedWim(f"{path.name} holds no image")
+    return facts
+
+
+def _check_solid(wim: Wim) -> None:
+    if wim.is_solid:
+        raise NotSupported(
+            "solid",
+            f"{wim.path.name} is a solid (ESD) file",
+            hint="Export it to a WIM first: wimsmith wim export SOURCE INDEX TARGET.",
+        )
+
+
+def _file(wim: Wim, indexes: tuple[IndexFacts, ...]) -> FileFacts:
+    return FileFacts(
+        size_bytes=wim.file_bytes,
+        guid=str(UUID(bytes_le=wim.header.guid)),
+        compression=wim.compression.value,
+        chunk_size=wim.chunk_size,
+        indexes=indexes,
+    )
+
+
+def _index(info: ImageInfo, found: ImageFacts | None) -> IndexFacts:
+    block = info.windows or WindowsInfo()
+    build, revision = block.build or 0, block.service_pack_build or 0
+    version = f"{block.major}.{block.minor or 0}.{build}.{revision}" if block.major else ""
+    architecture = "" if block.architecture is None else _ARCHITECTURES.get(block.architecture, "")
+    return IndexFacts(
+        number=info.number,
+        name=info.display_name or info.name,
+        description=info.display_description or info.description,
+        edition=(found and found.edition) or block.edition_id or info.flags,
+        product_name=(found and found.product_name) or block.product_name or "",
+        product_type=block.product_type or "",
+        installation_type=(found and found.installation_type) or block.installation_type or "",
+        hal=block.hal or "",
+        branch=block.branch or "",
+        os_version=found.os_version if found else version,
+        build=found.build if found else build,
+        revision=found.revision if found else revision,
+        architecture=(found and found.architecture) or architecture,
+        languages=block.languages,
+        default_language=block.default_language or next(iter(block.languages), ""),
+        size_bytes=info.total_bytes,
+        hard_link_bytes=info.hard_link_bytes,
+        file_count=info.file_count,
+        directory_count=info.directory_count,
+        created_at=_filetime(info.created),
+        modified_at=_filetime(info.modified),
+        packages=tuple(_package(one) for one in found.packages) if found else (),
+    )
+
+
+def _package(package: InstalledPackage) -> PackageFacts:
+    return PackageFacts(
+        identity=package.identity,
+        state=package.state,
+        release_type=package.release_type,
+        article=package.article,
+        is_update=package.is_update,
+        installed_at=package.installed_at.isoformat() if package.installed_at else None,
+    )
+
+
+def _filetime(value: int | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return (_FILETIME_EPOCH + timedelta(microseconds=value // 10)).isoformat()
+    except OverflowError:
+        return None
+
+
+def _from_json(document: Mapping[str, Any]) -> FileFacts:
+    indexes = tuple(_index_from_json(row) for row in document["indexes"])
+    return FileFacts(**{**document, "indexes": indexes})
+
+
+def _index_from_json(row: Mapping[str, Any]) -> IndexFacts:
+    packages = tuple(PackageFacts(**package) for package in row["packages"])
+    return IndexFacts(**{**row, "packages": packages, "languages": tuple(row["languages"])})
+
+
+def package_columns(package: PackageFacts) -> dict[str, Any]:
+    """Values of the columns of `IndexPackage` that the facts fill."""
+    return asdict(package) | {"installed_at": moment(package.installed_at)}
+
+
+def index_columns(index: IndexFacts) -> dict[str, Any]:
+    """Values of the columns of `ImageIndex`."""
+    values = {item.name: getattr(index, item.name) for item in fields(index)}
+    del values["packages"], values["default_language"]
+    return values | {
+        "languages": list(index.languages),
+        "created_at": moment(index.created_at),
+        "modified_at": moment(index.modified_at),
+        "package_count": len(index.packages),
+    }

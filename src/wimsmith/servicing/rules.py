@@ -1,0 +1,240 @@
+"""Decisions of servicing that need nothing but their inputs: time, order, plan, words, space."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from wimsmith.errors import InvalidInput, InvalidState, NotOffered
+from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Verdict, word
+from wimsmith.servicing.models import ScheduleState, Status
+
+TRANSITIONS: Mapping[ScheduleState, frozenset[ScheduleState]] = {
+    ScheduleState.NONE: frozenset([ScheduleState.SCHEDULED]),
+    ScheduleState.SCHEDULED: frozenset([ScheduleState.RUNNING, ScheduleState.FAILED]),
+    ScheduleState.RUNNING: frozenset([ScheduleState.SUCCEEDED, ScheduleState.FAILED]),
+    ScheduleState.SUCCEEDED: frozenset(),
+    ScheduleState.FAILED: frozenset(),
+}
+"""From which state to which a schedule may go."""
+
+PROBLEMS = frozenset([Verdict.FAILED, Verdict.NOT_SUPPORTED, Verdict.PREREQUISITE_MISSING])
+"""Verdicts that make a run *Successful with errors*."""
+
+ENDED = frozenset(
+    [
+        Status.SUCCESSFUL,
+        Status.SUCCESSFUL_WITH_ERRORS,
+        Status.NOTHING_APPLIED,
+        Status.FAILED,
+        Status.CANCELLED,
+    ]
+)
+
+_SAFETY_BYTES = 64 << 20
+_UNPACKED_FACTOR = 4
+"""Room for what an update unpacks to; packed content of Windows updates grows about threefold."""
+
+
+def move(state: ScheduleState, wanted: ScheduleState) -> ScheduleState:
+    """The next state of a schedule.
+
+    Raises:
+        InvalidState: the table of transitions does not allow it.
+    """
+    if wanted not in TRANSITIONS[state]:
+        raise InvalidState(f"a schedule that is {state} cannot become {wanted}")
+    return wanted
+
+
+def when(
+    *, run_now: bool, run_at: datetime | None, utc: bool, moment: datetime, local: tzinfo
+) -> datetime | None:
+    """The moment a schedule is due, aware; None for now.
+
+    Args:
+        run_now: As soon as possible.
+        run_at: At this time; without zone it is local, or UTC if `utc`.
+        utc: The time is UTC.
+        moment: The present, aware.
+        local: Zone of this server.
+
+    Raises:
+        InvalidInput: neither or both; UTC without a time; a time with another zone than UTC and
+            `utc`; a time in the past.
+    """
+    if run_now == (run_at is not None):
+        raise InvalidInput("exactly one of run_now and run_at must be given")
+    if run_at is None:
+        if utc:
+            raise InvalidInput("utc applies to run_at only")
+        return None
+    if utc and run_at.tzinfo is not None and run_at.utcoffset() != UTC.utcoffset(None):
+        raise InvalidInput(f"run_at {run_at.isoformat()} has another offset than utc says")
+    due = run_at if run_at.tzinfo else run_at.replace(tzinfo=UTC if utc else local)
+    if due <= moment:
+        here = moment.astimezone(local)
+        raise InvalidInput(
+            f"run_at {run_at.isoformat()} is in the past; "
+            f"it is {here:%Y-%m-%d %H:%M:%S} {here.tzname()} on this server"
+        )
+    return due.astimezone(UTC)
+
+
+def refuse_options(
+    *, remove_superseded: bool, update_points: bool, recurrence: Any, index_count: int
+) -> None:
+    """Refuse by name what this version does not do.
+
+    Raises:
+        InvalidInput: removing superseded updates from an image with several indexes.
+        NotOffered: anything else that is asked for.
+    """
+    if remove_superseded and index_count > 1:
+        raise InvalidInput(
+            "superseded updates are only removed from images with one index; "
+            f"this one has {index_count}",
+            hint="Extract one index first.",
+        )
+    wanted = {
+        "remove_superseded (optimized servicing)": remove_superseded,
+        "update_distribution_points": update_points,
+        "recurrence (recurring schedules)": recurrence is not None,
+    }
+    for name, asked in wanted.items():
+        if asked:
+            raise NotOffered(f"{name} is not part of this version")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A chosen update, as far as planning needs to know it."""
+
+    update_id: int
+    identity: str
+    release_type: str
+    parents: tuple[tuple[str, ...], ...]
+    refused: Verdict | None
+    code: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        return self.identity.partition("~")[0].lower()
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """Version of the identity `name~token~architecture~language~version`, for comparing."""
+        text = self.identity.rpartition("~")[2]
+        return tuple(int(part) for part in text.split(".") if part.isdecimal())
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedApply:
+    """Apply one update to one index."""
+
+    index_number: int
+    update_id: int
+    place: int
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedSkip:
+    """Do not touch one index with one update, for a reason known before the image is opened."""
+
+    index_number: int
+    update_id: int
+    place: int
+    verdict: Verdict
+    code: str
+    text: str
+
+
+Planned = PlannedApply | PlannedSkip
+
+
+def plan(indexes: Sequence[int], chosen: Sequence[Candidate]) -> tuple[Planned, ...]:
+    """What is to be done, index after index, updates in the order in which they must go."""
+    ordered = order(chosen)
+    return tuple(
+        _planned(index_number, place, candidate)
+        for index_number in indexes
+        for place, candidate in enumerate(ordered, 1)
+    )
+
+
+def order(chosen: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Servicing stacks first, parents before those that need them, else new before old.
+
+    New before old, because an older update of the same name is then not required any more.
+    """
+    waiting = sorted(
+        sorted(chosen, key=lambda one: one.version, reverse=True),
+        key=lambda one: (_rank(one), one.name),
+    )
+    done: list[Candidate] = []
+    while waiting:
+        free = next((one for one in waiting if not _needs(one, waiting)), waiting[0])
+        waiting.remove(free)
+        done.append(free)
+    return tuple(done)
+
+
+def status_of(outcomes: Iterable[Verdict]) -> Status:
+    """The word for a run that came to its end."""
+    found = set(outcomes)
+    if Verdict.APPLIED not in found:
+        return Status.NOTHING_APPLIED
+    return Status.SUCCESSFUL_WITH_ERRORS if found & PROBLEMS else Status.SUCCESSFUL
+
+
+def schedule_state(status: Status, outcomes: Iterable[Verdict]) -> ScheduleState:
+    """The state of a schedule whose run came to its end with this word."""
+    if status in {Status.FAILED, Status.CANCELLED}:
+        return ScheduleState.FAILED
+    if status is Status.NOTHING_APPLIED and Verdict.FAILED in set(outcomes):
+        return ScheduleState.FAILED
+    return ScheduleState.SUCCEEDED
+
+
+def outcome_word(verdict: Verdict, text: str) -> str:
+    """What users read of a result."""
+    return word(verdict, text) if verdict is Verdict.PREREQUISITE_MISSING else word(verdict)
+
+
+def log_line(verdict: Verdict, update: str, text: str) -> str:
+    """The line in OfflineServicingMgr.log for one update on one index."""
+    if verdict is Verdict.NOT_SUPPORTED:
+        return NOT_SUPPORTED_LINE
+    about = f" ({text})" if text else ""
+    return f"Update {update}: {outcome_word(verdict, '')}{about}"
+
+
+def needed_bytes(base_bytes: int, update_bytes: Sequence[int], index_count: int) -> int:
+    """Room a run needs on the servicing drive: the new file, and what the updates unpack to."""
+    unpacked = sum(update_bytes) * _UNPACKED_FACTOR
+    return base_bytes + unpacked * (index_count + 1) + _SAFETY_BYTES
+
+
+def _planned(index_number: int, place: int, candidate: Candidate) -> Planned:
+    if candidate.refused is None:
+        return PlannedApply(index_number, candidate.update_id, place)
+    return PlannedSkip(
+        index_number,
+        candidate.update_id,
+        place,
+        candidate.refused,
+        candidate.code,
+        candidate.text,
+    )
+
+
+def _rank(candidate: Candidate) -> int:
+    if "servicingstack" in candidate.name.replace("-", ""):
+        return 0
+    return 2 if "rollup" in candidate.name and "dotnet" in candidate.name else 1
+
+
+def _needs(candidate: Candidate, others: Sequence[Candidate]) -> bool:
+    wanted = {one.lower() for group in candidate.parents for one in group}
+    return any(other is not candidate and other.identity.lower() in wanted for other in others)

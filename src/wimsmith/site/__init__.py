@@ -1,0 +1,1 @@
+"""The site itself: settings, who may do what, audit, status messages, numbering."""

@@ -1,0 +1,1 @@
+"""The content library: blobs known by their SHA-256."""

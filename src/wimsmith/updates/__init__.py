@@ -1,0 +1,1 @@
+"""Updates that can be applied to images."""

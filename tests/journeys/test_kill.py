@@ -1,0 +1,244 @@
+"""kill -9 in every step of every kind of job, then a restart: the old or the new, never a mix."""
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from journeys.live import LiveSite
+from sitekit import Practice, sha256
+from wimsmith.app import job_steps
+from wimsmith.db.engine import Database
+from wimsmith.images.models import Image, ImageVersion
+from wimsmith.site.drive import FOLDER
+from wimsmith.storage.models import BlobLease
+
+CASES: dict[str, tuple[str, ...]] = {
+    "add-image": ("extract", "store", "register"),
+    "reload-image": ("store", "register"),
+    "extract-index": ("extract", "store", "register"),
+    "export-image": ("copy", "note"),
+    "import-updates": ("scan", "import", "cleanup"),
+    "service-image": (
+        "plan",
+        "stage",
+        "apply",
+        "commit",
+        "verify",
+        "store",
+        "publish",
+        "cleanup",
+    ),
+}
+SERVICING = "service-image"
+
+
+def _cases() -> list[Any]:
+    """During every step of servicing on both databases; the rest of the points where it counts."""
+    found = []
+    for kind, steps in CASES.items():
+        for step in steps:
+            for database in ("sqlite", "postgresql"):
+                for point in ("during", "before", "after"):
+                    quick = point == "during" and (kind == SERVICING or database == "sqlite")
+                    marks = [] if quick else [pytest.mark.slow]
+                    name = f"{database}-{kind}-{step}-{point}"
+                    found.append(pytest.param(database, kind, step, point, id=name, marks=marks))
+    return found
+
+
+def test_every_step_of_the_registry_has_a_case() -> None:
+    assert job_steps() == CASES
+
+
+@dataclass
+class Scene:
+    """One job that is killed, and what it works on."""
+
+    site: LiveSite
+    practice: Practice
+    name: str
+
+    @property
+    def media(self) -> Path:
+        folder = self.site.folder / self.name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def source(self, indexes: int = 1, seed: str = "practice") -> Path:
+        target = self.media / "install.wim"
+        shutil.copyfile(self.practice.image(indexes, seed), target)
+        return target
+
+    def added(self, indexes: int = 1) -> str:
+        body = {"path": os.fspath(self.source(indexes)), "name": self.name}
+        job = self.site.done("POST", "/images", body)
+        return str(job["result"]["package_id"])
+
+    def start(self, kind: str) -> str:
+        """Start a job of a kind; its id."""
+        return {
+            "add-image": self._add,
+            "reload-image": self._reload,
+            "extract-index": self._extract,
+            "export-image": self._export,
+            "import-updates": self._import,
+            SERVICING: self._service,
+        }[kind]()
+
+    def prepare(self, kind: str) -> None:
+        """Do beforehand what the job needs, so that only the job itself is killed."""
+        if kind in {"reload-image", "extract-index", "export-image", SERVICING}:
+            self.package_id = self.added(indexes=2)
+        if kind == "reload-image":
+            self.source(seed="other")
+        if kind == SERVICING:
+            found = self.site.done(
+                "POST", "/updates/import", {"path": os.fspath(self.practice.update("rollup"))}
+            )["result"]
+            self.update = (found["imported"] + found["known"])[0]
+            fingerprint = self.practice.fingerprint
+            self.site.send("PUT", "/settings/trusted_test_roots", {"value": [fingerprint]})
+            self.site.send("PUT", "/settings/experimental_native_servicing", {"value": True})
+
+    def _add(self) -> str:
+        body = {"path": os.fspath(self.source(2)), "name": self.name, "index": 2}
+        return str(self.site.send("POST", "/images", body)["id"])
+
+    def _reload(self) -> str:
+        return str(self.site.send("POST", f"/images/{self.package_id}/reload")["id"])
+
+    def _extract(self) -> str:
+        path = f"/images/{self.package_id}/extract"
+        return str(self.site.send("POST", path, {"index": 1})["id"])
+
+    def _export(self) -> str:
+        body = {"path": os.fspath(self.media / "out.wim")}
+        return str(self.site.send("POST", f"/images/{self.package_id}/export", body)["id"])
+
+    def _import(self) -> str:
+        for preset in ("small", "languages"):
+            target = self.media / f"{preset}.cab"
+            target.write_bytes(self.practice.update(preset).read_bytes() + self.name.encode())
+        return str(self.site.send("POST", "/updates/import", {"path": os.fspath(self.media)})["id"])
+
+    def _service(self) -> str:
+        body = {"image": self.package_id, "updates": [self.update], "run_now": True}
+        return str(self.site.send("POST", "/servicing/schedules", body)["run"]["job"])
+
+
+def _current_blobs_are_whole(site: LiveSite) -> None:
+    """Every image has a current version, and its content is what its hash says."""
+    database = Database(site.database_url)
+    with database.read() as session:
+        for image in session.scalars(select(Image)):
+            statement = select(ImageVersion).where(
+                ImageVersion.image_id == image.id, ImageVersion.number == image.current_version
+            )
+            version = session.scalars(statement).one()
+            blob = site.state / "content" / "blobs" / version.digest[:2] / version.digest
+            assert hashlib.sha256(blob.read_bytes()).hexdigest() == version.digest
+    database.close()
+
+
+def _nothing_is_left(scene: Scene) -> None:
+    site = scene.site
+    drive = site.state / FOLDER
+    assert not drive.exists() or list(drive.iterdir()) == []
+    assert list((site.state / "content" / "incoming").iterdir()) == []
+    assert [path.name for path in scene.media.iterdir() if path.name.startswith(".")] == []
+    database = Database(site.database_url)
+    with database.read() as session:
+        assert session.scalars(select(BlobLease)).all() == []
+    database.close()
+
+
+@pytest.mark.usefixtures("count_kill")
+@pytest.mark.parametrize(("database", "kind", "step", "point"), _cases())
+def test_kill_and_restart(
+    request: pytest.FixtureRequest,
+    practice: Practice,
+    database: str,
+    kind: str,
+    step: str,
+    point: str,
+) -> None:
+    site: LiveSite = request.getfixturevalue(f"{database}_site")
+    scene = Scene(site, practice, f"{kind}-{step}-{point}")
+    scene.prepare(kind)
+    site.arm(kind, step, point)
+    job_id = scene.start(kind)
+    site.wait_for_death()
+    _current_blobs_are_whole(site)
+
+    site.start()
+    job = site.ended(job_id)
+
+    assert job["state"] == "succeeded", job
+    _current_blobs_are_whole(site)
+    _nothing_is_left(scene)
+    _CHECKS[kind](scene, job)
+
+
+def _check_added(scene: Scene, job: Any) -> None:
+    image = scene.site.get(f"/images/{scene.name}")
+    extracted = scene.media / "install-index2.wim"
+    assert image["package_id"] == job["result"]["package_id"]
+    assert image["source_path"] == os.fspath(extracted)
+    assert image["sha256"] == sha256(extracted)
+    assert sha256(scene.media / "install.wim") == sha256(scene.practice.image(2))
+
+
+def _check_reloaded(scene: Scene, job: Any) -> None:
+    image = scene.site.get(f"/images/{scene.package_id}")
+    assert (image["current_version"], job["result"]["changed"]) == (2, True)
+    assert image["sha256"] == sha256(scene.practice.image(seed="other"))
+
+
+def _check_extracted(scene: Scene, job: Any) -> None:
+    image = scene.site.get(f"/images/{scene.package_id}")
+    assert (image["current_version"], image["index_count"]) == (2, 1)
+    assert image["source_path"] == job["result"]["path"]
+    assert sha256(Path(image["source_path"])) == image["sha256"]
+
+
+def _check_exported(scene: Scene, job: Any) -> None:
+    assert sha256(Path(job["result"]["path"])) == sha256(scene.practice.image(2))
+    events = scene.site.get(f"/images/{scene.package_id}/lineage")["items"]
+    assert [event["kind"] for event in events] == ["import", "export"]
+
+
+def _check_imported(scene: Scene, job: Any) -> None:
+    found = [*job["result"]["imported"], *job["result"]["known"]]
+    found += [one["id"] for one in job["result"]["refused"]]
+    assert len(set(found)) == 2
+
+
+def _check_serviced(scene: Scene, job: Any) -> None:
+    site = scene.site
+    image = site.get(f"/images/{scene.package_id}")
+    run = site.get(f"/servicing/runs/{job['result']['run']}")
+    indexes = site.get(f"/images/{scene.package_id}/indexes")["items"]
+    assert (run["status"], image["current_version"]) == ("Successful", 2)
+    assert {result["word"] for result in run["results"]} == {"Installed"}
+    assert {index["revision"] for index in indexes} == {501}
+    assert [one["number"] for one in site.get(f"/images/{scene.package_id}/versions")["items"]] == [
+        2,
+        1,
+    ]
+    assert sha256(scene.media / "install.wim") == sha256(scene.practice.image(2))
+
+
+_CHECKS = {
+    "add-image": _check_added,
+    "reload-image": _check_reloaded,
+    "extract-index": _check_extracted,
+    "export-image": _check_exported,
+    "import-updates": _check_imported,
+    SERVICING: _check_serviced,
+}

@@ -1,0 +1,165 @@
+"""A site to test with: real database, real library, real engine, practice images and updates."""
+
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from wimsmith.api.app import build_api
+from wimsmith.app import build_site
+from wimsmith.config import Config
+from wimsmith.jobs.engine_inline import InlineEngine
+from wimsmith.practice.image import build_image
+from wimsmith.practice.presets import preset
+from wimsmith.practice.root import PracticeRoot, practice_root
+from wimsmith.practice.spec import ImageSpec
+from wimsmith.practice.updates import build_update
+from wimsmith.servicing import service as servicing
+from wimsmith.site.access import Actor, Role
+from wimsmith.site.context import Site
+
+KIB = 1024
+ADMIN = Actor("alice", Role.FULL_ADMINISTRATOR)
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@dataclass
+class Practice:
+    """Generated images and updates, each made once; never written to after that."""
+
+    folder: Path
+    root: PracticeRoot = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.root = practice_root(self.folder)
+
+    @property
+    def fingerprint(self) -> str:
+        return self.root.fingerprint
+
+    def image(self, indexes: int = 1, seed: str = "practice") -> Path:
+        """A small image, packed not at all."""
+        target = self.folder / f"{seed}-{indexes}.wim"
+        if not target.exists():
+            spec = ImageSpec(indexes=indexes, size_bytes=256 * KIB, seed=seed)
+            build_image(spec, target, root=self.root)
+        return target
+
+    def update(self, name: str) -> Path:
+        """The update package of a preset."""
+        folder = self.folder / name
+        if not folder.exists():
+            folder.mkdir()
+            build_update(preset(name), folder / "update.cab", root=self.root)
+        return next(folder.iterdir())
+
+
+@functools.cache
+def _practice() -> Practice:
+    return Practice(Path(tempfile.mkdtemp(prefix="wimsmith-practice-")))
+
+
+@pytest.fixture(scope="session")
+def practice() -> Practice:
+    return _practice()
+
+
+@dataclass
+class Api:
+    """The HTTP face of a site, asked from inside the process."""
+
+    site: Site
+    engine: InlineEngine
+    client: TestClient
+    media: Path
+
+    def get(self, path: str, **query: Any) -> Any:
+        answer = self.client.get(f"/api/v1{path}", params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def post(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        answer = self.client.post(f"/api/v1{path}", json=body or {})
+        assert answer.status_code in {200, 201, 202}, answer.text
+        return answer.json()
+
+    def refused(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The problem document of a request that must fail."""
+        answer = self.client.request(method, f"/api/v1{path}", json=body)
+        assert answer.headers["content-type"] == "application/problem+json", answer.text
+        problem = answer.json()
+        assert problem["status"] == answer.status_code
+        return problem
+
+    def job(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Start work, which the inline engine has done when this returns; the ended job."""
+        started = self.post(path, body)
+        return self.get(f"/jobs/{started['id']}")
+
+    def copy(self, source: Path, name: str = "install.wim") -> Path:
+        """A file of its own for a test that looks at its folder."""
+        target = self.media / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+        return target
+
+    def add(self, source: Path, **more: Any) -> str:
+        """Add an image; returns its package id."""
+        job = self.job("/images", {"path": os.fspath(source), **more})
+        assert job["state"] == "succeeded", job["error_text"]
+        return str(job["result"]["package_id"])
+
+    def import_update(self, source: Path) -> int:
+        """Import one update; returns its number."""
+        job = self.job("/updates/import", {"path": os.fspath(source)})
+        result = job["result"]
+        numbers = result["imported"] + result["known"] + [one["id"] for one in result["refused"]]
+        return int(numbers[0])
+
+    def setting(self, name: str, value: Any) -> None:
+        answer = self.client.put(f"/api/v1/settings/{name}", json={"value": value})
+        assert answer.status_code == 200, answer.text
+
+    def allow_servicing(self, fingerprint: str) -> None:
+        self.setting("experimental_native_servicing", True)
+        self.setting("trusted_test_roots", [fingerprint])
+
+    def service(self, image: str, *updates: int, **more: Any) -> Any:
+        """Apply updates now; returns the run with its results."""
+        body = {"image": image, "updates": list(updates), "run_now": True, **more}
+        schedule = self.post("/servicing/schedules", body)
+        return self.get(f"/servicing/runs/{schedule['run']['id']}")
+
+    def start_due(self) -> int:
+        return servicing.start_due(self.site)
+
+
+def make_config(folder: Path, **more: Any) -> Config:
+    state = folder / "state"
+    url = f"sqlite:///{state / 'site.sqlite'}"
+    return Config(state_dir=state, logs_dir=state / "logs", database_url=url, **more)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    """A site whose jobs run in the request that starts them."""
+    engine = InlineEngine()
+    site = build_site(make_config(tmp_path), engine)
+    site.jobs.start()
+    media = tmp_path / "media"
+    media.mkdir()
+    with TestClient(build_api(site), raise_server_exceptions=False) as client:
+        yield Api(site, engine, client, media)
+    site.jobs.stop(5)
+    site.database.close()
