@@ -128,16 +128,3 @@ def test_a_file_that_is_no_package_is_one_clear_verdict(
     update.write_bytes(b"MZ" + bytes(5000))
     outcome = apply(image_path, update, tmp_path / "set", options)
     assert (outcome.verdict, outcome.code) == (Verdict.NOT_SUPPORTED, "not-cbs")
-
-
-def test_inspecting_tells_what_an_update_is_without_an_image(
-    practice_signer: PracticeRoot, tmp_path: Path
-) -> None:
-    update = build_update(preset("rollup"), tmp_path / "u.msu", root=practice_signer)
-    work = tmp_path / "work"
-    work.mkdir()
-    facts = NativeBackend().inspect_update(update, work)
-    assert facts.architecture == "amd64"
-    assert facts.article
-    assert facts.identity is not None
-    assert not facts.obstacles

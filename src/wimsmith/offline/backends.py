@@ -14,7 +14,6 @@ from wimsmith.offline import changes
 from wimsmith.offline.commit import CommitReport, commit
 from wimsmith.offline.components.install import ApplyOptions, Outcome, apply, refused
 from wimsmith.offline.image import ImageView, open_view
-from wimsmith.offline.packages.facts import UpdateFacts, inspect
 from wimsmith.offline.packages.package import expand
 from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.verdicts import Finding, Verdict
@@ -38,20 +37,6 @@ class NativeBackend:
     """Servicing by Wimsmith's own engine."""
 
     name = "native"
-
-    def inspect_update(self, path: Path, work: Path, progress: Progress = silent) -> UpdateFacts:
-        """Read what an update file is; one that is refused is described as far as it can be.
-
-        Args:
-            path: the file.
-            work: an empty folder to expand it in; the caller removes it.
-            progress: may raise to cancel.
-
-        Raises:
-            DamagedInput: the file is broken.
-            LimitExceeded: it asks for more than this server gives.
-        """
-        return inspect(path, work, progress=progress)
 
     def apply_update(
         self,

@@ -10,12 +10,13 @@ import json
 import os
 import shutil
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from wimsmith.errors import DamagedInput
+from wimsmith.offline.durable import fsync_folder
 
 FORMAT_VERSION = 1
 _COPY_BYTES = 1 << 20
@@ -227,10 +228,10 @@ def save(changes: ChangeSet, folder: Path) -> None:
         json.dump(document, file)
         file.flush()
         os.fsync(file.fileno())
-    _fsync_folder(part / "content")
-    _fsync_folder(part)
+    fsync_folder(part / "content")
+    fsync_folder(part)
     part.rename(folder)
-    _fsync_folder(folder.parent)
+    fsync_folder(folder.parent)
 
 
 def load(folder: Path) -> ChangeSet:
@@ -253,11 +254,6 @@ def load(folder: Path) -> ChangeSet:
         registry=tuple(edit for edit in edits if isinstance(edit, RegistryEdit)),
         content=content,
     )
-
-
-def saved_sets(folder: Path) -> Iterator[Path]:
-    """Folders of the change sets saved below `folder`, in the order of their names."""
-    yield from sorted(path.parent for path in folder.glob("*/changes.json"))
 
 
 def _keep(content: Content, target: Path) -> None:
@@ -304,16 +300,3 @@ def _from_json(row: dict[str, Any]) -> Edit:
             values[name] = Times(*value)
     edit: Edit = kind(**values)
     return edit
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def content_of(sets: Iterable[ChangeSet]) -> dict[str, Content]:
-    """All content that several change sets bring, by SHA-1."""
-    return {sha1: content for one in sets for sha1, content in one.content.items()}

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import IntEnum
 
 from wimsmith.errors import DamagedManifest, NotFound
+from wimsmith.offline.filetime import to_datetime
 from wimsmith.offline.image import ImageView
 from wimsmith.offline.manifests.package import parse_package
 from wimsmith.offline.registry.hive import Key
@@ -13,7 +14,6 @@ from wimsmith.offline.registry.hive import Key
 CURRENT_VERSION = r"Microsoft\Windows NT\CurrentVersion"
 COMPONENT_BASED_SERVICING = r"Microsoft\Windows\CurrentVersion\Component Based Servicing"
 _ENVIRONMENT = r"Control\Session Manager\Environment"
-_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 _ARCHITECTURES = {"AMD64": "amd64", "X86": "x86", "ARM64": "arm64", "ARM": "arm"}
 _UPDATE_RELEASE_TYPES = frozenset(
     [
@@ -150,13 +150,7 @@ def _article(identifier: str, package_name: str) -> str:
 
 def _installed_at(key: Key) -> datetime | None:
     high, low = _number(key, "InstallTimeHigh"), _number(key, "InstallTimeLow")
-    filetime = high << 32 | low
-    if not filetime:
-        return None
-    try:
-        return _FILETIME_EPOCH + timedelta(microseconds=filetime // 10)
-    except OverflowError:
-        return None
+    return to_datetime(high << 32 | low)
 
 
 def _version(current: Key | None) -> str:
