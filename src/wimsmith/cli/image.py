@@ -8,6 +8,7 @@ from cyclopts import App, Parameter
 from wimsmith.cli.client import Row, Site, part, server_path, site
 from wimsmith.cli.output import (
     human_size,
+    human_time,
     note,
     options,
     print_facts,
@@ -234,7 +235,7 @@ def versions(image: str) -> None:
             row["origin"],
             row["index_count"],
             human_size(row["size_bytes"]),
-            _moment(row["created_at"]),
+            human_time(row["created_at"]),
             row["actor"],
             row["sha256"],
         ]
@@ -254,7 +255,14 @@ def lineage(image: str) -> None:
         rows = one.get(f"/images/{part(image)}/lineage")["items"]
     columns = ("at", "event", "version", "by", "sha256", "text")
     cells = (
-        [_moment(row["at"]), row["kind"], row["version"], row["actor"], row["sha256"], row["text"]]
+        [
+            human_time(row["at"]),
+            row["kind"],
+            row["version"],
+            row["actor"],
+            row["sha256"],
+            row["text"],
+        ]
         for row in rows
     )
     show(rows, lambda: print_table(columns, cells))
@@ -437,9 +445,9 @@ def _print_image(row: Row) -> None:
             "size": human_size(row["size_bytes"]),
             "sha256": row["sha256"],
             "indexes": row["index_count"],
-            "next servicing": _moment(row["scheduled_at"]) if row["scheduled_at"] else None,
+            "next servicing": human_time(row["scheduled_at"]),
             "servicing": row["scheduled_status"],
-            "changed": _moment(row["changed_at"]),
+            "changed": human_time(row["changed_at"]),
         }
     )
 
@@ -473,8 +481,3 @@ def _image_cells(row: Row) -> list[object]:
         row["language"],
         row["scheduled_status"] or None,
     ]
-
-
-def _moment(text: str | None) -> str | None:
-    """A time without its fraction of a second."""
-    return text and text.split(".")[0].replace("T", " ").removesuffix("+00:00") + " UTC"

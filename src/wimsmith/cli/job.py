@@ -5,7 +5,7 @@ from typing import Literal
 from cyclopts import App
 
 from wimsmith.cli.client import Row, part, site
-from wimsmith.cli.output import print_facts, print_line, print_table, show
+from wimsmith.cli.output import human_time, print_facts, print_line, print_table, show
 
 app = App(name="job", help="Long work of the service.", help_format="plaintext")
 
@@ -32,7 +32,7 @@ def list_(*, status: State | None = None, kind: str | None = None, last: int = 5
             row["state"],
             _share(row),
             row["phase"],
-            row["created_at"],
+            human_time(row["created_at"]),
             row["error_code"],
         ]
         for row in rows
@@ -90,9 +90,9 @@ def _print_job(row: Row) -> None:
             "phase": row["phase"] or None,
             "done": _share(row),
             "by": row["actor"],
-            "created": row["created_at"],
-            "started": row["started_at"],
-            "ended": row["ended_at"],
+            "created": human_time(row["created_at"]),
+            "started": human_time(row["started_at"]),
+            "ended": human_time(row["ended_at"]),
             "error": row["error_text"],
             "code": row["error_code"],
             "hint": row["error_hint"],

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,6 +87,13 @@ def show(value: object, text: Callable[[], None]) -> None:
         print_json(value)
     else:
         text()
+
+
+def human_time(moment: str | None) -> str | None:
+    """A moment that the site told, as people read it, in UTC."""
+    if not moment:
+        return None
+    return f"{datetime.fromisoformat(moment).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def human_size(size_bytes: int) -> str:
@@ -220,21 +227,27 @@ class _RichProgress:
         if event.phase not in self._tasks:
             for task in self._tasks.values():
                 self._bars.stop_task(task)
-            self._tasks[event.phase] = self._bars.add_task(_visible(event.phase), total=None)
-        self._bars.update(self._tasks[event.phase], completed=event.done, total=event.total or None)
+            self._tasks[event.phase] = self._bars.add_task(
+                _visible(event.phase), total=None, rate=""
+            )
+        task = self._tasks[event.phase]
+        speed = self._bars.tasks[self._bars.task_ids.index(task)].speed
+        rate = f"{human_size(int(speed))}/s" if speed and event.unit == "bytes" else ""
+        self._bars.update(task, completed=event.done, total=event.total or None, rate=rate)
 
 
 @contextmanager
 def _rich_bars() -> Iterator[Progress]:
+    from rich import progress as parts  # noqa: PLC0415 - same
     from rich.console import Console  # noqa: PLC0415 - only a terminal pays for it
-    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - same
-    from rich.progress import Progress as Bars  # noqa: PLC0415 - same
 
     columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
+        parts.TextColumn("{task.description}", markup=False),
+        parts.BarColumn(),
+        parts.TaskProgressColumn(),
+        parts.TextColumn("{task.fields[rate]}"),
+        parts.TimeElapsedColumn(),
+        parts.TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True)) as bars:
+    with parts.Progress(*columns, console=Console(stderr=True)) as bars:
         yield _RichProgress(bars)

@@ -7,7 +7,15 @@ from cyclopts import App, Parameter
 
 from wimsmith.cli.client import Row, Site, part, site
 from wimsmith.cli.image import print_results
-from wimsmith.cli.output import options, print_facts, print_json, print_line, print_table, show
+from wimsmith.cli.output import (
+    human_time,
+    options,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    show,
+)
 from wimsmith.errors import InvalidInput, NothingApplied, PartlyApplied
 
 app = App(name="service", help="Apply updates to images.", help_format="plaintext")
@@ -104,7 +112,7 @@ def list_(*, image: str | None = None, status: State | None = None) -> None:
             row["id"],
             f"{row['image']} {row['image_name']}",
             row["name"] or None,
-            "as soon as possible" if row["run_now"] else row["run_at"],
+            "as soon as possible" if row["run_now"] else human_time(row["run_at"]),
             row["status"],
             " ".join(one["article"] or one["identity"] for one in row["updates"]),
         ]
@@ -168,7 +176,7 @@ def _print_schedule(row: Row) -> None:
             "schedule": row["id"],
             "image": f"{row['image']} {row['image_name']}",
             "name": row["name"] or None,
-            "run at": "as soon as possible" if row["run_now"] else row["run_at"],
+            "run at": "as soon as possible" if row["run_now"] else human_time(row["run_at"]),
             "continue on error": row["continue_on_error"],
             "state": row["state"],
             "status": row["status"],
@@ -184,8 +192,8 @@ def _print_run(run: Row) -> None:
             "run": run["id"],
             "status": run["status"],
             "image version": f"{run['base_version']} -> {run['result_version'] or 'none'}",
-            "started": run["started_at"],
-            "ended": run["ended_at"],
+            "started": human_time(run["started_at"]),
+            "ended": human_time(run["ended_at"]),
             "text": run["text"] or None,
             "error": run["error_text"],
         }

@@ -33,7 +33,7 @@ def import_(path: str) -> None:
         rows = [one.get(f"/updates/{part(number)}") for number in numbers]
     _print_updates(rows)
     for refused in result["refused"]:
-        print_line(f"not imported: {refused['file']}: {refused['text']} ({refused['code']})")
+        print_line(f"refused: {refused['file']}: {refused['text']} ({refused['code']})")
 
 
 @app.command(name="list")
@@ -74,7 +74,7 @@ def _print_updates(rows: list[Row]) -> None:
             row["release_type"],
             f"{row['state']} ({row['reason_code']})" if row["reason_code"] else row["state"],
             human_size(row["size_bytes"]),
-            row["title"],
+            row["title"] or row["file_name"],
         ]
         for row in rows
     )
