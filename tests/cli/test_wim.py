@@ -19,6 +19,8 @@ from wimsmith.errors import (
     NotFound,
     NotSupported,
 )
+from wimsmith.offline.wim.tree import Tree
+from wimsmith.offline.wim.write import write_wim
 
 TEXT = b"text of a file\r\n\x00\xff" * 100
 
@@ -153,6 +155,14 @@ def test_extract_makes_a_folder(
 def test_verify_says_what_it_compared(wim: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 images, 3 contents of" in printed(capsys, "verify", wim)
     assert document(capsys, "verify", wim)["blobs"] == 3
+
+
+def test_ls_goes_as_deep_as_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "deep.wim"
+    tree = Tree.new()
+    tree.make_directory("/".join("d" * 1500))
+    write_wim(path, trees={1: tree})
+    assert len(printed(capsys, "ls", path, 1, "--recursive").splitlines()) == 1500
 
 
 def test_verify_warns_of_names_that_windows_cannot_use(

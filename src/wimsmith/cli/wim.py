@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Literal
@@ -24,6 +24,7 @@ from wimsmith.cli.output import (
     show,
 )
 from wimsmith.errors import InvalidInput, NotFound
+from wimsmith.offline.filetime import to_datetime
 from wimsmith.offline.wim import verbs
 from wimsmith.offline.wim.codec import Compression
 from wimsmith.offline.wim.container import Wim, naming, open_wim
@@ -37,7 +38,6 @@ app = App(name="wim", help="WIM files on this machine (no site needed).", help_f
 Form = Literal["none", "xpress", "lzx", "lzms"]
 
 _SHOWN_NAMES = 20
-_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 _ARCHITECTURES = {0: "x86", 5: "arm", 9: "amd64", 12: "arm64"}
 _LETTERS = {
     Attribute.DIRECTORY: "D",
@@ -377,13 +377,8 @@ def _version(windows: WindowsInfo) -> str | None:
 
 
 def _time(filetime: int | None) -> str | None:
-    if not filetime:
-        return None
-    try:
-        moment = _FILETIME_EPOCH + timedelta(microseconds=filetime // 10)
-    except OverflowError:
-        return None
-    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+    moment = to_datetime(filetime or 0)
+    return None if moment is None else f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _day(moment: datetime | None) -> str | None:

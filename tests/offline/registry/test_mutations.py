@@ -57,7 +57,7 @@ def use(data: bytes) -> None:
         assert len(key.security) < len(data)
         for value in key.values():
             assert len(value.data) < len(data)
-    hive.check()
+    hive.check(strict=True)
 
 
 def change(data: bytes) -> bytes:

@@ -120,4 +120,4 @@ def test_a_hive_holds_what_was_put_in_and_nothing_else(
         assert len(keys) == len(expected)
         assert len(values) == sum(map(len, expected.values()))
         hive = Hive.parse(written)
-        assert hive.check() == 0
+        assert hive.check(strict=True) == 0

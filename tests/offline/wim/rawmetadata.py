@@ -68,9 +68,7 @@ def _metadata(whole: bytes, number: int) -> bytes:
     return images[number - 1]
 
 
-def _list(
-    data: bytes, at: int, security: list[bytes]
-) -> Iterator[tuple[str, RawEntry, int]]:
+def _list(data: bytes, at: int, security: list[bytes]) -> Iterator[tuple[str, RawEntry, int]]:
     while (length := struct.unpack_from("<Q", data, at)[0]) > 8:
         attributes, owner, below = struct.unpack_from("<IIQ", data, at + 8)
         reserved, union = struct.unpack_from("<I8s", data, at + 84)

@@ -19,6 +19,7 @@ from wimsmith.errors import (
     NotSupported,
     WimsmithError,
 )
+from wimsmith.offline.wim import verbs
 from wimsmith.offline.wim._libwim import LibwimCodec
 from wimsmith.offline.wim.codec import Compression
 from wimsmith.offline.wim.container import Wim, open_wim
@@ -156,6 +157,12 @@ def test_solid_files_show_their_facts_and_refuse_content(
         assert entry is not None
         with pytest.raises(NotSupported, match="solid"):
             wim.read_blob(entry.inode.sha1)
+        with pytest.raises(NotSupported, match="solid"):
+            list(wim.read_blobs([entry.inode.sha1]))
+        sizes = {
+            wim.size_of(sha1(file.read_bytes())) for file in source.iterdir() if file.is_file()
+        }
+        assert sizes == {file.stat().st_size for file in source.iterdir() if file.is_file()}
 
 
 def test_delta_files_say_that_content_is_elsewhere(
@@ -499,3 +506,24 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path, codec: LibwimCodec) -
         except WimsmithError as error:
             outcomes.add(type(error).__name__)
     assert {"read", "DamagedWim"} <= outcomes
+
+
+def test_every_error_says_once_which_file_it_is_about(
+    plain: Path, tmp_path: Path, codec: LibwimCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = plain.read_bytes()
+    with open_wim(plain) as wim:
+        metadata, table = wim.table.metadata[0].location, wim.header.blob_table
+    for at in (0, 48, table.offset + 1, wim.header.xml.offset + 3, metadata.offset + 4):
+        damaged = bytearray(whole)
+        damaged[at : at + 8] = b"damaged!"
+        plain.write_bytes(damaged)
+        for path in (plain, Path(plain.name)):
+            with pytest.raises(DamagedWim) as caught, open_wim(path, codec) as wim:
+                wim.tree(1)
+            assert str(caught.value).count(plain.name) == 1
+            assert f" {path}: " in str(caught.value)
+        with pytest.raises(WimsmithError) as refused:
+            verbs.verify(Path(plain.name))
+        assert str(refused.value).count(plain.name) == 1

@@ -15,8 +15,11 @@ from wimsmith.offline.registry.tree import KeyTree
 from wimsmith.offline.upcase import upcase
 
 
-def check_tree(tree: KeyTree, root: int) -> int:
+def check_tree(tree: KeyTree, root: int, *, strict: bool) -> int:
     """Check cells, keys, lists, values and descriptors against one another.
+
+    With `strict` also the fields for the largest name and data, which nothing depends on and which
+    programs of other systems let become too small.
 
     Returns:
         Bytes in used cells to which nothing refers.
@@ -36,7 +39,9 @@ def check_tree(tree: KeyTree, root: int) -> int:
             if lost.pop(cell, None) is None:
                 raise DamagedHive(f"cell at {cell:#x} is used twice or is none")
         pending.extend(_checked_subkeys(tree, offset, node))
-        _check_values(tree, offset, node)
+        _check_values(tree, offset)
+        if strict:
+            _check_largest(tree, offset, node)
     for cell in _checked_descriptors(tree, descriptors):
         lost.pop(cell, None)
     return sum(lost.values())
@@ -70,21 +75,28 @@ def _checked_subkeys(tree: KeyTree, offset: int, node: KeyNode) -> list[int]:
     for (name, _), (kind, _, mark) in zip(children, marks, strict=True):
         if kind == b"lh" and entry_mark(kind, name) != mark:
             raise DamagedHive(f"the hash of the key {name!r} is wrong")
-    longest = max(utf16_size_bytes(name) for name, _ in children)
-    if longest > node.max_subkey_name & 0xFFFF:
-        raise DamagedHive(f"the key at {offset:#x} has a longer subkey name than it says")
     return [child for _, child in children]
 
 
-def _check_values(tree: KeyTree, offset: int, node: KeyNode) -> None:
+def _check_values(tree: KeyTree, offset: int) -> None:
     names: set[str] = set()
     for item in tree.value_offsets(offset):
         value = records.read_value(tree.cells, item)
         name = records.value_name(tree.cells, item, value)
-        size = len(records.read_data(tree.cells, value, tree.minor))
+        records.read_data(tree.cells, value, tree.minor)
         if upcase(name) in names:
             raise DamagedHive(f"the key at {offset:#x} has the value {name!r} twice")
         names.add(upcase(name))
+
+
+def _check_largest(tree: KeyTree, offset: int, node: KeyNode) -> None:
+    longest = max((utf16_size_bytes(name) for name, _ in tree.subkeys(offset)), default=0)
+    if longest > node.max_subkey_name & 0xFFFF:
+        raise DamagedHive(f"the key at {offset:#x} has a longer subkey name than it says")
+    for item in tree.value_offsets(offset):
+        value = records.read_value(tree.cells, item)
+        size = len(records.read_data(tree.cells, value, tree.minor))
+        name = records.value_name(tree.cells, item, value)
         if utf16_size_bytes(name) > node.max_value_name or size > node.max_value_data:
             raise DamagedHive(f"the key at {offset:#x} has a larger value than it says")
 

@@ -120,8 +120,12 @@ class Hive:
             yield key
             pending.append(key.subkeys())
 
-    def check(self) -> int:
+    def check(self, *, strict: bool = False) -> int:
         """Read everything and check that it is consistent.
+
+        Args:
+            strict: Check the fields for the largest name and data, too. Nothing depends on them,
+                and programs of other systems let them become too small.
 
         Returns:
             Bytes in cells that are in use and that nothing refers to: harmless, lost space.
@@ -129,7 +133,7 @@ class Hive:
         Raises:
             DamagedHive: cells used twice, wrong counts, unsorted lists, a broken ring...
         """
-        return check_tree(self._tree, self._base.root_offset)
+        return check_tree(self._tree, self._base.root_offset, strict=strict)
 
     def create_key(
         self, path: str, security: bytes | None = None, *, class_name: str = ""
@@ -152,6 +156,7 @@ class Hive:
             raise LimitExceeded(f"a registry path of {len(names)} keys")
         if security is not None:
             check_descriptor(security)
+        self._tree.count_users(self._base.root_offset)
         key = self.root
         for name in names[:-1]:
             key = key.subkey(name) or self._add(key, name, None, "")
@@ -170,6 +175,7 @@ class Hive:
         Raises:
             NotSupported: the root, which cannot be deleted.
         """
+        self._tree.count_users(self._base.root_offset)
         names = split_path(path)
         if not names:
             raise NotSupported("registry-key", "the root of a hive cannot be deleted")
@@ -188,6 +194,7 @@ class Hive:
         """
         check_value_name(name)
         records.check_data_size(len(data), self._base.minor)
+        self._tree.count_users(self._base.root_offset)
         key = self.key(path) or self.create_key(path)
         self._tree.set_value(key.offset, name, value_type, data)
 

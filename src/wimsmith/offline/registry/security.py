@@ -1,6 +1,7 @@
 """Security descriptors of keys (`sk`): shared by content, counted, linked in a ring."""
 
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from wimsmith.errors import DamagedHive
@@ -82,6 +83,12 @@ class SecurityRing:
         if self._by_content is not None and self._by_content.get(descriptor) == offset:
             del self._by_content[descriptor]
         self._cells.free(offset)
+
+    def correct(self, users: Mapping[int, int]) -> None:
+        """Let every record that has users count those."""
+        for offset, node in self.nodes().items():
+            if users.get(offset, node.users) != node.users:
+                self._cells.put_u32(offset, _AT_COUNT, users[offset])
 
     def nodes(self) -> dict[int, SecurityNode]:
         """All records of the ring by offset.

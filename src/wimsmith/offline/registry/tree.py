@@ -4,6 +4,8 @@ Each key names its parent. As that is checked on the way down, no damaged list c
 circle: every walk from the root ends.
 """
 
+import struct
+from collections import Counter
 from collections.abc import Iterator
 
 from wimsmith.errors import DamagedHive, NotSupported
@@ -24,7 +26,9 @@ class KeyTree:
     `touched` are the keys whose time of last write is due, in order of their first edit.
     """
 
-    __slots__ = ("_children", "_indexes", "_values", "cells", "minor", "ring", "touched")
+    __slots__ = (
+        "_children", "_counted", "_indexes", "_values", "cells", "minor", "ring", "touched"
+    )  # fmt: skip
 
     def __init__(self, cells: Cells, minor: int, ring: SecurityRing) -> None:
         self.cells = cells
@@ -32,6 +36,7 @@ class KeyTree:
         self.ring = ring
         self.touched: dict[int, None] = {}
         self._children: dict[int, dict[str, int]] = {}
+        self._counted = False
         self._indexes: dict[int, SubkeyIndex] = {}
         self._values: dict[int, dict[str, int]] = {}
 
@@ -121,17 +126,28 @@ class KeyTree:
         """Remove a value that is there."""
         offset = self._values_of(key).pop(upcase(name))
         node = self.node(key)
-        left = [item for item in self.value_offsets(key) if item != offset]
+        offsets = self.value_offsets(key)
+        place, left = offsets.index(offset), len(offsets) - 1
         if left:
-            self.cells.write(node.value_list, b"".join(_u32(item) for item in left))
+            behind = offsets[place + 1 :]
+            self.cells.write(node.value_list, struct.pack(f"<{len(behind)}I", *behind), place * 4)
         else:
             self.cells.free(node.value_list)
             for at in (records.AT_MAX_VALUE_NAME, records.AT_MAX_VALUE_DATA):
                 self._put(key, at, 0)
             self._put(key, records.AT_VALUE_LIST, NOWHERE)
-        self._put(key, records.AT_VALUE_COUNT, len(left))
+        self._put(key, records.AT_VALUE_COUNT, left)
         self._free_value(offset)
         self.touched[key] = None
+
+    def count_users(self, root: int) -> None:
+        """Before the first edit: correct the counts of security records, which go with their users.
+
+        Programs of other systems leave counts that are too low; Windows corrects them, too.
+        """
+        if not self._counted:
+            self._counted = True
+            self.ring.correct(Counter(self.node(key).security for key in self._below(root)))
 
     def set_security(self, key: int, security: bytes) -> None:
         """Give a key another security descriptor."""
@@ -225,7 +241,3 @@ class KeyTree:
     def _at_least(self, key: int, at: int, number: int, mask: int = 0xFFFFFFFF) -> None:
         if number > self.cells.u32(key, at) & mask:
             self._put(key, at, number, mask)
-
-
-def _u32(number: int) -> bytes:
-    return number.to_bytes(4, "little")

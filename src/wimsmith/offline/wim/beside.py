@@ -39,12 +39,3 @@ def _remove_stale(part: Path) -> None:
         raise AlreadyExists(f"{part}, which another process is writing") from error
     finally:
         os.close(descriptor)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make names in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
+from xml.parsers import expat
 
 from wimsmith.errors import DamagedWim, InvalidInput, NotSupported
 from wimsmith.offline.wim import remedies
@@ -134,10 +135,8 @@ class Document:
         """
         try:
             text = data.removeprefix(_BOM).decode("utf-16-le") if data else _EMPTY
-            parser = ET.XMLParser(target=_Builder(insert_comments=True))  # noqa: S314 - no DTD
-            parser.feed(text.rstrip("\0"))
-            root = parser.close()
-        except (ET.ParseError, UnicodeDecodeError, ValueError) as error:
+            root = _element_tree(text.rstrip("\0"))
+        except (expat.ExpatError, UnicodeDecodeError, ValueError) as error:
             raise DamagedWim(f"the XML document: {error}") from error
         if root.tag == "ESD" or root.find("ESD/ENCRYPTED") is not None:
             raise NotSupported("encrypted-esd", "an encrypted ESD file", hint=remedies.DECRYPT)
@@ -223,8 +222,26 @@ class Document:
         raise DamagedWim(f"the XML document has no image {number}")
 
 
+def _element_tree(text: str) -> ET.Element:
+    """The elements of a document, with the names they have: prefixes are not looked up."""
+    builder = _Builder(insert_comments=True, insert_pis=True)
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    parser.CommentHandler = builder.comment
+    parser.ProcessingInstructionHandler = builder.pi
+    parser.Parse(text, True)
+    return builder.close()
+
+
+def _refuse_doctype(*_about: object) -> None:
+    raise DamagedWim("the XML document has a DTD")
+
+
 class _Builder(ET.TreeBuilder):
-    """Builds the tree, refusing a DTD when it begins and elements nested too deep."""
+    """Builds the tree, refusing elements nested too deep."""
 
     depth = 0
 
@@ -237,10 +254,6 @@ class _Builder(ET.TreeBuilder):
     def end(self, tag: str, /) -> ET.Element:
         self.depth -= 1
         return super().end(tag)
-
-    @staticmethod
-    def doctype(_name: str, _public: str | None, _system: str | None) -> None:
-        raise DamagedWim("the XML document has a DTD")
 
 
 def _image(number: int, element: ET.Element) -> ImageInfo:

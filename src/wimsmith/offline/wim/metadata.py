@@ -18,6 +18,7 @@ from itertools import pairwise
 from wimsmith.errors import DamagedWim, LimitExceeded
 from wimsmith.offline import paths
 from wimsmith.offline.wim.tree import (
+    EMPTY_SHA1,
     ZERO_SHA1,
     Attribute,
     Entry,
@@ -244,7 +245,9 @@ class _Parser:
         """The inode of the same link group and content that is known already, or `inode`."""
         if inode.attributes & Attribute.DIRECTORY:
             return inode
-        return self.linked.setdefault((group, inode.sha1, inode.named_streams), inode)
+        known = self.linked.setdefault((group, inode.sha1, inode.named_streams), inode)
+        known.tagged = known.tagged or inode.tagged  # may stand behind one of the names only
+        return known
 
     def _refuse_overlap(self) -> None:
         self.extents.sort()
@@ -314,7 +317,7 @@ def _pack_entry(entry: Entry, ids: dict[bytes, int], links: dict[Inode, int]) ->
     name, short_name = _pack_name(entry.name), _pack_name(entry.short_name)
     if not name and entry.parent is not None:
         raise DamagedWim("an entry without a name")
-    default, streams = _place_streams(inode)
+    default, streams = _place_streams(inode, _present(inode.sha1))
     if inode.reparse is not None:
         reparse = inode.reparse
         union = _REPARSE.pack(reparse.tag, reparse.reserved, reparse.flags)
@@ -354,7 +357,12 @@ def _pack_name(name: str) -> bytes:
     return raw + b"\0\0"
 
 
-def _place_streams(inode: Inode) -> tuple[bytes, list[Stream]]:
+def _present(sha1: bytes) -> bytes:
+    """Zeros for empty content: not every reader finds it by its hash."""
+    return ZERO_SHA1 if sha1 == EMPTY_SHA1 else sha1
+
+
+def _place_streams(inode: Inode, main: bytes) -> tuple[bytes, list[Stream]]:
     """The hash that stands in the entry itself, and the stream entries behind it.
 
     A lone unnamed stream stands in the entry. With several streams all stand behind it: reparse
@@ -365,13 +373,13 @@ def _place_streams(inode: Inode) -> tuple[bytes, list[Stream]]:
     unnamed = []
     if inode.reparse is not None:
         unnamed.append(inode.reparse.sha1)
-    if inode.sha1 != ZERO_SHA1 or not (unnamed or inode.is_directory):
-        unnamed.append(inode.sha1)
+    if main != ZERO_SHA1 or not (unnamed or inode.is_directory):
+        unnamed.append(main)
     if inode.attributes & Attribute.ENCRYPTED and inode.reparse is None:
-        return inode.sha1, list(inode.named_streams)
+        return main, list(inode.named_streams)
     if len(unnamed) <= 1 and not inode.named_streams:
         return (unnamed[0] if unnamed else ZERO_SHA1), []
-    if not inode.is_directory and inode.sha1 == ZERO_SHA1 and inode.reparse is not None:
+    if not inode.is_directory and main == ZERO_SHA1 and inode.reparse is not None:
         unnamed.append(ZERO_SHA1)
     return ZERO_SHA1, [*(Stream("", sha1) for sha1 in unnamed), *inode.named_streams]
 
@@ -379,7 +387,7 @@ def _place_streams(inode: Inode) -> tuple[bytes, list[Stream]]:
 def _pack_stream(stream: Stream) -> bytes:
     name = _pack_name(stream.name)
     length = _aligned(_STREAM.size + len(name))
-    head = _STREAM.pack(length, 0, stream.sha1, max(len(name) - 2, 0))
+    head = _STREAM.pack(length, 0, _present(stream.sha1), max(len(name) - 2, 0))
     return (head + name).ljust(length, b"\0")
 
 

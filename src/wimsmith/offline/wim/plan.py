@@ -12,7 +12,7 @@ from wimsmith.offline.wim.blobs import Blob
 from wimsmith.offline.wim.container import Wim
 from wimsmith.offline.wim.metadata import serialize_metadata
 from wimsmith.offline.wim.output import Source, source_of
-from wimsmith.offline.wim.tree import Statistics, Tree
+from wimsmith.offline.wim.tree import EMPTY_SHA1, Statistics, Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ def plan_images(
         progress(Event("read images", position, len(numbers)))
         tree = trees.get(number)
         counts = (tree or _base_tree(base, number)).references()
+        if tree is not None or EMPTY_SHA1 not in old:
+            del counts[EMPTY_SHA1]  # written as zeros, or named without a resource by the base
         _refuse_missing(counts, old, sources, number)
         references.update(counts)
         images.append(_planned_image(base, number, tree, old, sources))
@@ -108,6 +110,8 @@ def _planned_image(
         return PlannedImage(number, None, None, base_metadata)
 
     def size_of(sha1: bytes) -> int:
+        if sha1 == EMPTY_SHA1:
+            return 0
         return old[sha1].size_bytes if sha1 in old else sources[sha1].size_bytes
 
     return PlannedImage(number, serialize_metadata(tree), tree.statistics(size_of), base_metadata)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from wimsmith.errors import AlreadyExists, PathUnreachable
-from wimsmith.offline.wim.beside import fsync_folder
+from wimsmith.offline.durable import fsync_folder
 
 PREFIX = ".wimsmith-"
 

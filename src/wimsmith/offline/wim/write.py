@@ -6,9 +6,9 @@ The file grows beside its target, is read again, and appears under its name whol
 import hashlib
 import os
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,9 +19,11 @@ from wimsmith.errors import (
     NotSupported,
     VerificationFailed,
 )
+from wimsmith.offline import filetime
+from wimsmith.offline.durable import fsync_folder
 from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.wim import integrity, remedies
-from wimsmith.offline.wim.beside import beside, fsync_folder
+from wimsmith.offline.wim.beside import beside
 from wimsmith.offline.wim.blobs import Blob, pack_table
 from wimsmith.offline.wim.codec import DEFAULT_CHUNK_BYTES, Codec, Compression
 from wimsmith.offline.wim.container import Wim, naming, open_wim
@@ -43,7 +45,6 @@ from wimsmith.offline.wim.tree import Tree
 DEFAULT_LEVEL = 20
 """LZX at a seventh of the time of its usual level, for 0.1 % more size on a serviced image."""
 
-_UNIX_EPOCH_FILETIME = 116_444_736_000_000_000
 _NOTHING: Mapping[int, ImageEdit] = MappingProxyType({})
 _NO_TREES: Mapping[int, Tree] = MappingProxyType({})
 _NO_CONTENT: Mapping[bytes, Path | bytes] = MappingProxyType({})
@@ -280,7 +281,7 @@ def _document(
     present = len(base.images) if base else 0
     for _ in range(max(image.number for image in plan.images) - present):
         document.append_image()
-    now = _UNIX_EPOCH_FILETIME + time.time_ns() // 100
+    now = filetime.from_datetime(datetime.now(UTC))
     for image in plan.images:
         is_new = image.base_metadata is None
         edit = edits.get(image.number, ImageEdit())
