@@ -1,10 +1,8 @@
 """A site to test with: real database, real library, real engine, practice images and updates."""
 
-import functools
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,10 +15,12 @@ from wimsmith.api.app import build_api
 from wimsmith.app import build_site
 from wimsmith.config import Config
 from wimsmith.jobs.engine_inline import InlineEngine
+from wimsmith.practice import refused
 from wimsmith.practice.image import build_image
+from wimsmith.practice.maker import Maker
 from wimsmith.practice.presets import preset
 from wimsmith.practice.root import PracticeRoot, practice_root
-from wimsmith.practice.spec import ImageSpec
+from wimsmith.practice.spec import Generation, ImageSpec
 from wimsmith.practice.updates import build_update
 from wimsmith.servicing import service as servicing
 from wimsmith.site.access import Actor, Role
@@ -64,15 +64,21 @@ class Practice:
             build_update(preset(name), folder / "update.cab", root=self.root)
         return next(folder.iterdir())
 
+    def new_update(self, article: str, target: Path) -> Path:
+        """A small update that nobody has seen yet."""
+        spec = refused.simple(article)(Maker(Generation.WINDOWS_10))
+        return build_update(spec, target, root=self.root)
 
-@functools.cache
-def _practice() -> Practice:
-    return Practice(Path(tempfile.mkdtemp(prefix="wimsmith-practice-")))
+
+_made: list[Practice] = []
 
 
 @pytest.fixture(scope="session")
-def practice() -> Practice:
-    return _practice()
+def practice(tmp_path_factory: pytest.TempPathFactory) -> Practice:
+    """One for all test folders, each of which sees a session fixture of its own."""
+    if not _made:
+        _made.append(Practice(tmp_path_factory.mktemp("practice")))
+    return _made[0]
 
 
 @dataclass

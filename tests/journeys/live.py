@@ -66,6 +66,14 @@ class LiveSite:
         self.client = httpx2.Client(transport=transport, base_url="http://site", timeout=30)
         self._wait_until_it_answers()
 
+    def revive(self) -> None:
+        """Run again after a test that left the site dead."""
+        self.trigger.unlink(missing_ok=True)
+        if self.process is not None and self.process.poll() is not None:
+            self._forget()
+        if self.process is None:
+            self.start()
+
     def arm(self, kind: str, step: str, point: str) -> None:
         """Let the process die when it gets there."""
         self.trigger.write_text(f"{kind}/{step}/{point}", encoding="utf-8")
@@ -74,6 +82,16 @@ class LiveSite:
         assert self.process is not None
         assert self.process.wait(timeout=JOB_TIMEOUT_S) == -signal.SIGKILL, self.tail()
         self._forget()
+
+    def died(self, within_s: float) -> bool:
+        """Whether the process was killed within a time."""
+        assert self.process is not None
+        try:
+            self.process.wait(timeout=within_s)
+        except subprocess.TimeoutExpired:
+            return False
+        self.wait_for_death()
+        return True
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the process and return how it ended."""

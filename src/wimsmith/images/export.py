@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Self
 
 from wimsmith.errors import AlreadyExists, Cancelled, Interrupted, WimsmithError
+from wimsmith.offline.durable import fsync_folder
 from wimsmith.offline.progress import Progress
 from wimsmith.offline.wim import verbs
-from wimsmith.storage.files import fsync_folder, name_new
+from wimsmith.storage.files import name_new
 
 log = logging.getLogger("wimsmith.images")
 dism_log = logging.getLogger("wimsmith.offline")

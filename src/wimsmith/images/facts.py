@@ -3,21 +3,22 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from wimsmith.errors import DamagedWim, NotSupported
 from wimsmith.offline.facts import ImageFacts, InstalledPackage, image_facts
+from wimsmith.offline.filetime import to_datetime
 from wimsmith.offline.image import open_view
 from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.wim.container import Wim, open_wim
 from wimsmith.offline.wim.document import ImageInfo, WindowsInfo
+from wimsmith.offline.wim.remedies import EXPORT_AS_LZX
 from wimsmith.offline.wim.worker import WorkerCodec
 
 _ARCHITECTURES = {0: "x86", 5: "arm", 9: "amd64", 12: "arm64"}
-_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def _check_solid(wim: Wim) -> None:
         raise NotSupported(
             "solid",
             f"{wim.path.name} is a solid (ESD) file",
-            hint="Export it to a WIM first: wimsmith wim export SOURCE INDEX TARGET.",
+            hint=EXPORT_AS_LZX,
         )
 
 
@@ -182,12 +183,8 @@ def _package(package: InstalledPackage) -> PackageFacts:
 
 
 def _filetime(value: int | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        return (_FILETIME_EPOCH + timedelta(microseconds=value // 10)).isoformat()
-    except OverflowError:
-        return None
+    moment = to_datetime(value or 0)
+    return moment.isoformat() if moment else None
 
 
 def _from_json(document: Mapping[str, Any]) -> FileFacts:

@@ -78,7 +78,7 @@ def add_image(site: Site, job: Job) -> dict[str, Any]:
 def reload_image(site: Site, job: Job) -> dict[str, Any]:
     """Read the source again: a changed file is a new version, an unchanged one a new date.
 
-    Params: `package_id`, `local_path`, `source_path`, `source_digest`, `base_version`.
+    Params: `package_id`, `local_path`, `source_path`, `source_digest`.
     """
     digest = job.step("store", _store_if_changed, site, job)
     changed = digest != job.params["source_digest"]
@@ -89,13 +89,12 @@ def reload_image(site: Site, job: Job) -> dict[str, Any]:
 def extract_from_image(site: Site, job: Job) -> dict[str, Any]:
     """Take one index of the current version out into a new file, to which the image then points.
 
-    Params: `package_id`, `base_version`, `digest` of that version, `index`, `target`.
+    Params: `package_id`, `index`, `target`, `shown_target`.
     """
-    source = site.store.path(job.params["digest"])
-    target = job.step("extract", _extract, job, source, job.params)
-    digest = job.step("store", _store, site, job, Path(target))
-    version = job.step("register", _point_to, site, job, digest, target)
-    return {"path": target, "version": version}
+    found = job.step("extract", _extract_current, site, job)
+    digest = job.step("store", _store, site, job, Path(found["path"]))
+    version = job.step("register", _point_to, site, job, digest, found)
+    return {"path": found["path"], "version": version}
 
 
 def export_image(site: Site, job: Job) -> dict[str, Any]:
@@ -109,6 +108,13 @@ def _extract(job: Job, source: Path, params: Any) -> str:
     job.progress(Event("extract"))
     wanted = Extraction.of(source, params["index"], Path(params["target"]), job.id)
     return extract_index(wanted, job.progress)
+
+
+def _extract_current(site: Site, job: Job) -> dict[str, Any]:
+    with site.database.read() as session:
+        version = service.version_of(session, _image(session, job))
+    source = site.store.path(version.digest)
+    return {"path": _extract(job, source, job.params), "base_version": version.number}
 
 
 def _store(site: Site, job: Job, source: Path) -> str:
@@ -167,15 +173,15 @@ def _reload(site: Site, job: Job, digest: str, changed: bool) -> int:
             job_id=job.id,
             text=f"Reloaded {job.params['source_path']}",
             parent_image=image.package_id,
-            parent_version=job.params["base_version"],
+            parent_version=image.current_version,
         )
-        version = service.publish(session, site.store, image, new, job.params["base_version"])
+        version = service.publish(session, site.store, image, new, image.current_version)
         _follow_source(image, job.params["source_path"], digest)
         log.info("%s is reloaded as version %d", image.package_id, version.number)
         return version.number
 
 
-def _point_to(site: Site, job: Job, digest: str, target: str) -> int:
+def _point_to(site: Site, job: Job, digest: str, found: Mapping[str, Any]) -> int:
     facts = read_file(site.store.path(digest), job.progress)
     with site.database.write() as session:
         image = _image(session, job)
@@ -185,12 +191,12 @@ def _point_to(site: Site, job: Job, digest: str, target: str) -> int:
             origin=Origin.INDEX_EXTRACT,
             actor=job.actor,
             job_id=job.id,
-            text=f"Extracted index {job.params['index']} into {target}",
+            text=f"Extracted index {job.params['index']} into {found['path']}",
             parent_image=image.package_id,
-            parent_version=job.params["base_version"],
+            parent_version=found["base_version"],
             parent_index=job.params["index"],
         )
-        version = service.publish(session, site.store, image, new, job.params["base_version"])
+        version = service.publish(session, site.store, image, new, found["base_version"])
         _follow_source(image, job.params["shown_target"], digest)
         return version.number
 

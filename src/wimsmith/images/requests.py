@@ -104,9 +104,8 @@ def extract(
     rules.check_index(wanted.index, indexes, image.name)
     own_name = rules.check_path(image.source_path)
     file_name = wanted.file_name or rules.extracted_name(own_name, wanted.index)
-    params = {"index": wanted.index, "digest": version.digest} | _target(
-        session, wanted.folder or _folder(image.source_path), file_name
-    )
+    folder = wanted.folder or _folder(image.source_path)
+    params = {"index": wanted.index} | _target(session, folder, file_name)
     return _submit(session, site, actor, jobs.EXTRACT, image, params)
 
 
@@ -137,7 +136,7 @@ def export(
 def _submit(
     session: Session, site: Site, actor: Actor, kind: str, image: Image, params: dict[str, Any]
 ) -> JobRow:
-    about = {"package_id": image.package_id, "base_version": image.current_version}
+    about = {"package_id": image.package_id}
     return site.jobs.submit(
         session,
         kind,

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from wimsmith.db.base import now
@@ -386,14 +386,13 @@ def _add_indexes(
         index = ImageIndex(version_id=version.id, **index_columns(facts))
         session.add(index)
         session.flush()
-        for package in facts.packages:
-            key = (facts.number, package.identity.lower())
-            source, run_id = before.get(key, default)
-            session.add(
-                IndexPackage(
-                    index_id=index.id, source=source, run_id=run_id, **package_columns(package)
-                )
-            )
+        rows = [
+            {"index_id": index.id, "source": source, "run_id": run_id, **package_columns(package)}
+            for package in facts.packages
+            for source, run_id in [before.get((facts.number, package.identity.lower()), default)]
+        ]
+        if rows:
+            session.execute(insert(IndexPackage), rows)
 
 
 def _run_sources(

@@ -1,21 +1,15 @@
 """What the engine is told besides the update and the image: the same for every step of a run."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from wimsmith.offline.components.install import ApplyOptions
+from wimsmith.offline.filetime import from_datetime
 from wimsmith.offline.packages.roots import microsoft_anchors
 from wimsmith.offline.packages.signatures import Anchors
 from wimsmith.offline.packages.trust import TrustPolicy
 from wimsmith.site import settings
-
-_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
-
-
-def filetime(moment: datetime) -> int:
-    """A moment as FILETIME: 100 ns since 1601-01-01 UTC."""
-    return (moment - _FILETIME_EPOCH) // timedelta(microseconds=1) * 10
 
 
 def apply_options(session: Session, started_at: datetime) -> ApplyOptions:
@@ -29,4 +23,4 @@ def apply_options(session: Session, started_at: datetime) -> ApplyOptions:
         allow_test_roots=bool(practice),
         now=started_at,
     )
-    return ApplyOptions(trust=policy, now=filetime(started_at))
+    return ApplyOptions(trust=policy, now=from_datetime(started_at))

@@ -299,9 +299,14 @@ def unfinished_runs(session: Session, job_ids: Collection[str]) -> Sequence[int]
 
 
 def begin_run(session: Session, run: ServicingRun) -> None:
-    """Scheduled becomes In Process; doing it again after a crash changes nothing."""
+    """Scheduled becomes In Process, on the version that is current now.
+
+    Doing it again after a crash changes nothing.
+    """
     if run.status is not Status.SCHEDULED:
         return
+    version = images.version_of(session, run.schedule.image)
+    run.base_version, run.base_digest = version.number, version.digest
     run.status, run.started_at = Status.IN_PROCESS, now()
     run.schedule.state = rules.move(run.schedule.state, ScheduleState.RUNNING)
     run.schedule.last_run_at = run.started_at

@@ -28,11 +28,12 @@ from wimsmith.jobs.outcome import revive
 from wimsmith.jobs.port import Job
 from wimsmith.offline.backends import NativeBackend
 from wimsmith.offline.facts import PackageState
+from wimsmith.offline.filetime import from_datetime
 from wimsmith.offline.progress import Event
 from wimsmith.offline.verdicts import Verdict
 from wimsmith.servicing import rules, service
 from wimsmith.servicing.models import ServicingResult, ServicingRun, Status
-from wimsmith.servicing.options import apply_options, filetime
+from wimsmith.servicing.options import apply_options
 from wimsmith.servicing.rules import PlannedSkip
 from wimsmith.servicing.workspace import Workspace, check_space
 from wimsmith.site import service as site_service
@@ -208,7 +209,7 @@ def commit(
                 for index, places in changed.items()
             },
             target=workspace.out,
-            modified=filetime(started),
+            modified=from_datetime(started),
             progress=job.progress,
         )
     except (Cancelled, Interrupted):

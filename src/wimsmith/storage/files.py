@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wimsmith.errors import NotEnoughSpace, PathUnreachable
+from wimsmith.offline.durable import fsync_folder
 from wimsmith.offline.progress import Event, Progress, silent
 
 FICLONE = 0x40049409
@@ -88,15 +89,6 @@ def name_new(part: Path, target: Path) -> None:
         if target.exists():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from error
         part.rename(target)
-
-
-def fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def free_bytes(folder: Path) -> int:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wimsmith.errors import NotFound
+from wimsmith.offline.durable import fsync_folder
 from wimsmith.offline.progress import Progress, silent
-from wimsmith.storage.files import Measured, copy_file, fsync_folder, hash_file
+from wimsmith.storage.files import Measured, copy_file, hash_file
 from wimsmith.storage.store import Blob, check_digest
 
 
