@@ -1,33 +1,26 @@
 """Mutates WIM files for as many seconds as asked, and reports what is not an error of ours.
 
-    python tests/fuzz/fuzz_wim.py SECONDS FILE...
+    PYTHONPATH=tests python -m fuzz.fuzz_wim SECONDS FILE...
 
 `test_one_input` is what a coverage-guided fuzzer would call.
 """
 
-import random
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from wimsmith.errors import WimsmithError
+from fuzz.mutation import feed, run
 from wimsmith.offline.wim._libwim import LibwimCodec
 from wimsmith.offline.wim.container import open_wim
 from wimsmith.offline.wim.document import Document
 from wimsmith.offline.wim.metadata import parse_metadata, serialize_metadata
 
-_VALUES = (0, 1, 7, 8, 0x7F, 0x80, 0xFF, 0xFFFF, 1 << 31, 0xFFFF_FFFF, 1 << 32, 1 << 63)
 _CODEC = LibwimCodec()
 
 
 def test_one_input(data: bytes) -> None:
     """Feed bytes to the readers; anything but an error of ours is a finding."""
-    for reader in (_read_file, _read_metadata, _read_document):
-        try:
-            reader(data)
-        except WimsmithError:
-            continue
+    feed((_read_file, _read_metadata, _read_document), data)
 
 
 def _read_file(data: bytes) -> None:
@@ -53,19 +46,6 @@ def _read_document(data: bytes) -> None:
     document.serialize()
 
 
-def mutate(data: bytes, chance: random.Random) -> bytes:
-    """Overwrite a few fields, cut, or repeat a part."""
-    changed = bytearray(data)
-    for _ in range(chance.randint(1, 6)):
-        at = chance.randrange(0, max(len(changed), 1), chance.choice((1, 4, 8)))
-        width = chance.choice((1, 2, 4, 8))
-        value = chance.choice((*_VALUES, chance.getrandbits(64), at))
-        changed[at : at + width] = value.to_bytes(8, "little")[:width]
-    if not chance.randrange(20):
-        del changed[chance.randrange(len(changed)) :]
-    return bytes(changed)
-
-
 def seeds(paths: list[Path]) -> list[bytes]:
     """The files, the metadata of their images and their documents."""
     found = []
@@ -77,17 +57,5 @@ def seeds(paths: list[Path]) -> list[bytes]:
     return found
 
 
-def main(seconds: float, paths: list[Path]) -> None:
-    """Mutate until the time is over."""
-    chance = random.Random(1)
-    inputs = seeds(paths)
-    end = time.monotonic() + seconds
-    count = 0
-    while time.monotonic() < end:
-        test_one_input(mutate(chance.choice(inputs), chance))
-        count += 1
-    sys.stdout.write(f"{count} inputs\n")
-
-
 if __name__ == "__main__":
-    main(float(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    run(float(sys.argv[1]), seeds([Path(name) for name in sys.argv[2:]]), test_one_input)

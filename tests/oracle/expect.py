@@ -102,9 +102,15 @@ class _Expectation:
         installed = [one for one in self._components(found).values() if one.state >= INSTALLED]
         for wanted in installed:
             self._winner(wanted.component.identity)
-        for wanted in installed:
-            if not wanted.component.is_deployment and self._wins(wanted.component.identity):
-                self._shown(wanted.component)
+        shown = [
+            wanted.component
+            for wanted in installed
+            if not wanted.component.is_deployment and self._wins(wanted.component.identity)
+        ]
+        self._folders(shown)
+        self._keys(shown)
+        for component in shown:
+            self._shown(component)
         for target in found:
             self._package(target, found[0])
         for target in found:
@@ -188,28 +194,57 @@ class _Expectation:
         self._text("SOFTWARE", family, "", max(branches, key=_numbers))
 
     def _wins(self, identity: Identity) -> bool:
-        branch = rf"{WINNERS}\{winners_key(identity)}\{identity.branch}"
-        default = self.want.hives["SOFTWARE"][branch.lower()].values[""]
+        family = rf"{WINNERS}\{winners_key(identity)}"
+        software = self.want.hives["SOFTWARE"]
+        in_use = software[family.lower()].values[""]
+        default = software[rf"{family}\{identity.branch}".lower()].values[""]
+        if identity.scope.lower() == "nonsxs" and in_use.data != _sz(identity.branch):
+            return False
         return default.data == _sz(identity.version)
 
-    def _shown(self, component: Component) -> None:
-        """What an installed, winning component shows outside the store."""
+    def _places(self, component: Component) -> Places:
         tables = list(component.strings.values())
-        places = Places(
+        return Places(
             component.identity.architecture,
             {name: text for table in reversed(tables) for name, text in table.items()},
             self.control_set,
             self.drive,
         )
-        for folder in component.directories:
-            path = places.in_image(folder.path)
+
+    def _folders(self, components: list[Component]) -> None:
+        """Described folders: those who own one have the last word on it."""
+        found = [
+            (folder.owned, self._places(component).in_image(folder.path), component, folder)
+            for component in components
+            for folder in component.directories
+        ]
+        for owned, path, component, folder in sorted(found, key=lambda one: (one[0], len(one[1]))):
             security = _descriptor(component, folder.security, for_key=False)
-            keeps = not folder.owned and path.lower() in self.want.entries
+            keeps = not owned and path.lower() in self.want.entries
             self.want.directory(path, None if keeps else security)
+
+    def _keys(self, components: list[Component]) -> None:
+        """Keys likewise; values come when all keys are there."""
+        found = [
+            (key.owned, *places.key(places.text(key.path)), component, key)
+            for component in components
+            for places in (self._places(component),)
+            for key in component.keys
+        ]
+        for owned, hive, path, component, key in sorted(
+            found, key=lambda one: (one[0], len(one[2]))
+        ):
+            security = _descriptor(component, key.security, for_key=True)
+            keeps = not owned and path.lower() in self.want.hives[hive]
+            self.want.key(hive, path, None if keeps else security)
+
+    def _shown(self, component: Component) -> None:
+        """What an installed, winning component shows outside the store besides."""
+        places = self._places(component)
         for file in component.files:
             self._destinations(component, file, places)
         for key in component.keys:
-            self._registry_key(component, key, places)
+            self._values(key, places)
 
     def _destinations(self, component: Component, file: File, places: Places) -> None:
         key = component_key(component.identity)
@@ -222,11 +257,8 @@ class _Expectation:
             suffix = text_hash(file.name) & 0xFFFFFFFF
             self._payload(component, file, f"{STORE}/Backup/{key}_{file.name}_{suffix:08x}")
 
-    def _registry_key(self, component: Component, key: RegistryKey, places: Places) -> None:
+    def _values(self, key: RegistryKey, places: Places) -> None:
         hive, path = places.key(places.text(key.path))
-        keeps = not key.owned and path.lower() in self.want.hives[hive]
-        security = None if keeps else _descriptor(component, key.security, for_key=True)
-        self.want.key(hive, path, security)
         for value in key.values:
             name = places.text(value.name)
             if value.mutable and self.before.value(hive, path, name) is not None:

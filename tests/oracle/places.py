@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-_MACRO = re.compile(r"\$\((runtime|string|resourceString)\.([^)]*)\)")
+_MACRO = re.compile(r"\$\((runtime|string|resourceString)\.([^)]*)\)", re.IGNORECASE)
 _FOLDERS: Mapping[str, str] = {
     "bootdrive": "",
     "drivers": r"Windows\System32\drivers",
@@ -106,7 +106,7 @@ class Places:
         """Text as it reads on the running system."""
 
         def replaced(match: re.Match[str]) -> str:
-            if match[1] != "runtime":
+            if match[1].lower() != "runtime":
                 return self.strings[match[2]]
             folder = self._folder(match[2])
             return rf"{self.drive}\{folder}" if folder else self.drive
@@ -115,7 +115,7 @@ class Places:
 
     def key(self, name: str) -> tuple[str, str]:
         """Hive and path of a registry key."""
-        root, _, path = name.partition("\\")
+        root, _, path = name.rstrip("\\").partition("\\")
         first, _, below = path.partition("\\")
         match root.upper(), first.upper():
             case "HKEY_CLASSES_ROOT", _:

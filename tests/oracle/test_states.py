@@ -65,6 +65,9 @@ def test_a_package_goes_as_far_as_its_parent(present: int, state: int | None) ->
         ("10.0.19042.1", {"build": "EQ"}, False),
         ("10.0.18363.1", {}, False),
         ("11.0.19041.1", {}, False),
+        ("10.0.19042.0", {}, False),
+        ("10.0.19042.0", {"revision": "EQ"}, False),
+        ("10.0.19042.1", {"revision": "EQ"}, True),
     ],
 )
 def test_versions_are_compared_in_parts(
@@ -87,7 +90,16 @@ def test_an_update_follows_the_feature_in_the_parent(feature: int) -> None:
     assert found[0].updates == {"Texts": feature}
 
 
-@pytest.mark.parametrize(("winner", "revision"), [("", STAGED), ("6.1.7601.22000", INSTALLED)])
+@pytest.mark.parametrize(
+    ("winner", "revision"),
+    [
+        ("", STAGED),
+        ("6.1.7601.22000", INSTALLED),
+        ("6.1.7601.18000", STAGED),
+        ("6.1.7600.22000", STAGED),
+        ("6.1.7601.23500", STAGED),
+    ],
+)
 def test_a_branch_is_staged_until_its_family_is_there(winner: str, revision: int) -> None:
     facts = Package(
         package("Update"),

@@ -32,7 +32,7 @@ from wimsmith.updates.facts import describe, refusal
 from wimsmith.updates.models import Update, UpdateState
 from wimsmith.updates.service import IMPORT
 
-log = logging.getLogger("wimsmith.updates")
+log = logging.getLogger("wimsmith.updates.content")
 
 SUFFIXES = frozenset([".cab", ".msu"])
 

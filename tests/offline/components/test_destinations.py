@@ -2,7 +2,7 @@
 
 import pytest
 
-from wimsmith.errors import DamagedManifest, NotSupported, UnsafePath
+from wimsmith.errors import DamagedHive, NotSupported, UnsafePath
 from wimsmith.offline.components.destinations import Places
 
 NATIVE = Places("amd64", r"C:\Windows", "amd64")
@@ -98,5 +98,5 @@ def test_no_destination_leaves_its_folder(rest: str) -> None:
 
 @pytest.mark.parametrize("root", ["", "Windows", r"\Windows", "C:", "C:Windows"])
 def test_an_image_without_an_absolute_system_root_is_damaged(root: str) -> None:
-    with pytest.raises(DamagedManifest):
+    with pytest.raises(DamagedHive):
         Places("amd64", root, "amd64").online_path("runtime.windows")

@@ -147,6 +147,7 @@ def test_elements_without_a_known_meaning_are_named() -> None:
     [
         '<update name="u"><component/></update>',
         f"<update><package>{identity_xml('A')}{identity_xml('B')}</package></update>",
+        "<parent/>",
         '<parent buildCompare="LT"/>',
         '<packageExtended packageSize="many"/>',
         '<packageExtended completelyOfflineCapable="perhaps"/>',

@@ -1,5 +1,6 @@
 """Containers that are refused by name: each code with its sentence, from made files."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from offline.packages.made import component_identity, identity_xml, mum
 from wimsmith.errors import DamagedPackage, NotSupported
 from wimsmith.offline.packages.facts import inspect
+from wimsmith.offline.packages.kinds import ContainerKind
 from wimsmith.offline.packages.package import expand
 from wimsmith.practice.cabinet import build_cabinet
 
@@ -179,3 +181,44 @@ def test_what_a_package_manifest_alone_rules_out(
 def test_what_rules_nothing_out(tmp_path: Path, top: bytes) -> None:
     (tmp_path / "a.cab").write_bytes(build_cabinet({"update.mum": top}))
     assert inspect(tmp_path / "a.cab", tmp_path / "work").obstacles == ()
+
+
+def test_a_folder_or_pipe_is_no_package(tmp_path: Path) -> None:
+    (tmp_path / "a.cab").mkdir()
+    os.mkfifo(tmp_path / "b.cab")
+    for name in ("a.cab", "b.cab"):
+        with pytest.raises(DamagedPackage):
+            expand(tmp_path / name, tmp_path / "work")
+
+
+def test_a_link_to_a_package_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "a.cab").write_bytes(build_cabinet({"update.mum": TOP}))
+    (tmp_path / "b").symlink_to(tmp_path / "a.cab")
+    assert expand(tmp_path / "b", tmp_path / "work").kind is ContainerKind.CABINET
+
+
+def test_the_content_decides_and_not_the_name(tmp_path: Path) -> None:
+    payload = build_cabinet({"update.mum": TOP, "empty.bin": b""}, trailing=b"signature")
+    update_set = build_cabinet(
+        {
+            "WSUSSCAN.cab": b"",
+            "a-pkgProperties.txt": PROPERTIES,
+            "readme.html": b"<html>",
+            "something.new": b"\0" * 99,
+            "a.cab": payload,
+        },
+        compress=False,
+        reserve=b"r" * 20,
+    )
+    (tmp_path / "cab.msu").write_bytes(payload)
+    (tmp_path / "msu.cab").write_bytes(update_set)
+    (tmp_path / "none").write_bytes(payload)
+    kinds = {
+        name: expand(tmp_path / name, tmp_path / f"{name}-work").kind
+        for name in ("cab.msu", "msu.cab", "none")
+    }
+    assert kinds == {
+        "cab.msu": ContainerKind.CABINET,
+        "msu.cab": ContainerKind.MSU,
+        "none": ContainerKind.CABINET,
+    }

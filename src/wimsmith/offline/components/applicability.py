@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from wimsmith.errors import DamagedPackage
 from wimsmith.offline.components.store import Image, Store, StoredPackage
 from wimsmith.offline.facts import PackageState
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
@@ -27,6 +28,8 @@ log = logging.getLogger("wimsmith.offline")
 ABSENT, STAGED, INSTALLED = PackageState.ABSENT, PackageState.STAGED, PackageState.INSTALLED
 _LIMITED_DISTRIBUTION = 20_000
 """Revisions from here on belong to the LDR branch, before Windows 10."""
+
+_MAX_DEPTH = 64
 
 _DISPOSITIONS = {
     "": ABSENT,
@@ -94,6 +97,9 @@ def evaluate(store: Store, top: PackageManifest, packages: Mapping[str, PackageM
         store: the image.
         top: the package that is asked for.
         packages: manifests of all packages in the update, by package name in lower case.
+
+    Raises:
+        DamagedPackage: packages are nested, or updates follow each other, beyond all use.
     """
     evaluation = _Evaluation(store, packages)
     evaluation.top(top)
@@ -219,6 +225,8 @@ class _Evaluation:
 
     def _child(self, child: ChildPackage, limit: int, owner: AssemblyIdentity, depth: int) -> None:
         manifest = self.packages.get(child.identity.package_name.lower())
+        if depth >= _MAX_DEPTH:
+            raise DamagedPackage(f"packages nested more than {_MAX_DEPTH} deep")
         if manifest is not None:
             self.findings += _stack_findings(self.store, manifest)
             hidden = child.integrate.lower() == "hidden"
@@ -298,13 +306,18 @@ class _UpdateStates:
         self._manifest = manifest
         self._parents = parents
         self._known: dict[str, int] = {}
+        self._following = 0
 
     def of(self, update: Update) -> int:
         """The state that an update has where its package is installed."""
         name = update.name.lower()
         if name not in self._known:
+            if self._following > _MAX_DEPTH:
+                raise DamagedPackage(f"more than {_MAX_DEPTH} updates that follow each other")
+            self._following += 1
             self._known[name] = STAGED  # what an update gets that follows itself
             self._known[name] = self._decide(update)
+            self._following -= 1
             log.info(
                 "Appl: Package: %s, Update: %s, Applicable: %s",
                 self._manifest.identity.package_name,

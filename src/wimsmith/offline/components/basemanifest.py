@@ -21,6 +21,7 @@ _STACK = re.compile(
     r"[a-z0-9]+_microsoft-windows-servicingstack_[0-9a-f]+_(\d+\.\d+\.\d+\.\d+)_.*", re.IGNORECASE
 )
 _LIBRARY = "wcp.dll"
+_TRIED = 16
 
 
 class ManifestReader:
@@ -30,6 +31,7 @@ class ManifestReader:
         """Nothing is read before it is needed."""
         self._store = store
         self._proved: bytes | None = None
+        self._refusal: NotSupported | None = None
 
     def base_for(self, package: ExpandedPackage) -> bytes | None:
         """The base text that the manifests of `package` need, None if all are plain XML.
@@ -37,14 +39,34 @@ class ManifestReader:
         Raises:
             NotSupported: `calibration:base-manifest`, the image has no text that fits.
         """
+        if self._refusal is not None:
+            raise self._refusal
         compressed = [one.keyform for one in package.manifests.values() if one.compressed]
         if not compressed or self._proved is not None:
             return self._proved
         for candidate in self._candidates:
-            if _fits(package, compressed[0], candidate):
+            if any(_fits(package, key, candidate) for key in compressed[:_TRIED]):
                 self._proved = candidate
                 return candidate
-        raise _no_base(len(self._candidates))
+        if self._proved_by_image():
+            return self._proved
+        self._refusal = _no_base(len(self._candidates))
+        raise self._refusal
+
+    def _proved_by_image(self) -> bool:
+        """Whether a manifest of the image itself shows the base: then it is the package's fault."""
+        folder = f"{self._store.image.windows}/{WINSXS}/Manifests"
+        for name in self._store.draft.names_in(folder)[:_TRIED] if self._candidates else ():
+            key = name.rpartition(".")[0]
+            data = self._store.draft.read(f"{folder}/{name}")
+            digest = self._store.component_value(key, "S256H")
+            if is_dcm(data) and digest is not None:
+                try:
+                    self._expanded(key, data, digest.data)
+                except (DamagedInput, NotSupported):
+                    continue
+                return True
+        return False
 
     def stored(self, identity: AssemblyIdentity) -> tuple[bytes, ComponentManifest]:
         """XML of a manifest in the store of the image, and its meaning.

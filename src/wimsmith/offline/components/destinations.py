@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from wimsmith.errors import DamagedManifest, NotSupported
+from wimsmith.errors import DamagedHive, NotSupported
 from wimsmith.offline import paths
 
 _MACRO = re.compile(r"\$\(([^()]*)\)")
@@ -78,7 +78,7 @@ class Places:
 
         Raises:
             NotSupported: `macro`, the macro is not known or not certain.
-            DamagedManifest: the image's own system root is not an absolute path.
+            DamagedHive: the image's own system root is not an absolute path.
         """
         drive, windows = _split_root(self.system_root)
         folder = self._folder(macro).replace(_WINDOWS, windows)
@@ -117,5 +117,5 @@ def is_redirected(component_architecture: str, image_architecture: str) -> bool:
 def _split_root(system_root: str) -> tuple[str, str]:
     root = system_root.rstrip("\\/")
     if not _DRIVE.match(root) or len(root) < 4 or root[2] not in "\\/":
-        raise DamagedManifest(f"SystemRoot of the image is {system_root[:80]!r}")
+        raise DamagedHive(f"SystemRoot of the image is {system_root[:80]!r}")
     return root[:2].upper(), root[3:]

@@ -2,11 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wimsmith.errors import DamagedPackage, NotSupported, Untrusted
+from wimsmith.errors import NotSupported, Untrusted
 from wimsmith.offline import paths
 from wimsmith.offline.components.descriptions import (
     Component,
@@ -17,6 +17,7 @@ from wimsmith.offline.components.descriptions import (
 from wimsmith.offline.components.destinations import Places
 from wimsmith.offline.components.draft import Draft
 from wimsmith.offline.components.store import Store
+from wimsmith.offline.image import HIVE_PATHS
 from wimsmith.offline.manifests.component import ComponentFile, ComponentManifest, FileHash
 from wimsmith.offline.packages.cabinet import CabinetFile
 from wimsmith.offline.packages.package import ExpandedPackage
@@ -25,6 +26,12 @@ from wimsmith.offline.security import inherit
 _COPY_BYTES = 1 << 20
 _ATTRIBUTES = {"readonly": 0x1, "hidden": 0x2, "system": 0x4, "archive": 0x20, "normal": 0x20}
 _ARCHIVE = 0x20
+_FURTHER_HIVES = ("Windows/System32/config/SAM", "Windows/System32/config/SECURITY")
+_HIVE_FILES = frozenset(
+    paths.fold(path + suffix)
+    for path in (*HIVE_PATHS.values(), *_FURTHER_HIVES)
+    for suffix in ("", ".LOG", ".LOG1", ".LOG2")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +97,13 @@ def write_payload(draft: Draft, component: Component, plan: PlannedFiles) -> Non
         )
 
 
-def write_directories(draft: Draft, plan: PlannedFiles) -> None:
-    """Make the directories of a component, with their descriptors."""
-    for directory in plan.directories:
+def write_directories(draft: Draft, plans: Iterable[PlannedFiles]) -> None:
+    """Make the directories of all components, with their descriptors.
+
+    Those of owners come last, so that the order of components does not matter.
+    """
+    directories = [directory for plan in plans for directory in plan.directories]
+    for directory in sorted(directories, key=lambda one: (one.is_owner, one.path.count("/"))):
         keeps = not directory.is_owner and draft.exists(directory.path)
         data = None if keeps else directory.descriptor.data
         draft.make_directory(directory.path, data, directory.attributes)
@@ -122,6 +133,15 @@ def write_backups(
             file.attributes,
             written=file.source.written,
         )
+
+
+def is_stored(draft: Draft, file: PlannedFile) -> bool:
+    """Whether the image has a file of the payload, with the digest that the manifest states."""
+    if not draft.exists(file.path):
+        return False
+    data = draft.read(file.path)
+    found = hashlib.new(file.digest.algorithm, data, usedforsecurity=False).digest()
+    return found == file.digest.digest
 
 
 def digest_of(path: Path, algorithm: str) -> bytes:
@@ -157,7 +177,7 @@ def _file(
     links = tuple(dict.fromkeys(_links(file, seen)))
     return PlannedFile(
         name=file.name,
-        source=_payload(package, key, file),
+        source=package.payload_of(key, file),
         digest=file.hash,
         path=paths.join(store.payload_path(key), file.name),
         links=links,
@@ -168,20 +188,18 @@ def _file(
     )
 
 
-def _payload(package: ExpandedPackage, key: str, file: ComponentFile) -> CabinetFile:
-    try:
-        return package.payload_file(key, file.name)
-    except DamagedPackage:
-        if not file.source_name or file.source_name == file.name:
-            raise
-        return package.payload_file(key, file.source_name)
-
-
 def _links(file: ComponentFile, seen: Places) -> Iterator[str]:
     if file.destination_path:
-        yield paths.join(seen.in_image(file.destination_path), file.name)
+        yield _no_hive(paths.join(seen.in_image(file.destination_path), file.name))
     for link in file.links:
-        yield seen.in_image(link)
+        yield _no_hive(seen.in_image(link))
+
+
+def _no_hive(path: str) -> str:
+    """Hives are changed value by value; a package that brings a whole one is not understood."""
+    if paths.fold(path) in _HIVE_FILES:
+        raise NotSupported("hive", f"the file {path} is a registry hive")
+    return path
 
 
 def _directories(

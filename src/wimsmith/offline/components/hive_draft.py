@@ -26,7 +26,7 @@ class HiveDraft:
     Edits that change nothing are not recorded.
     """
 
-    __slots__ = ("_hidden", "_hive", "_pending", "_record", "name")
+    __slots__ = ("_below", "_hidden", "_hive", "_pending", "_record", "name")
 
     def __init__(self, name: str, hive: Hive, record: list[RegistryEdit]) -> None:
         """Edits of the hive with mount name `name` are appended to `record`."""
@@ -34,6 +34,7 @@ class HiveDraft:
         self._hive = hive
         self._record = record
         self._pending: dict[str, _Pending] = {}
+        self._below: dict[str, dict[str, str]] = {}
         self._hidden: set[str] = set()
 
     def exists(self, path: str) -> bool:
@@ -67,10 +68,8 @@ class HiveDraft:
             if not self._is_hidden(fold(key.path)) or fold(key.path) in self._pending:
                 seen.add(fold(key.name))
                 yield key.name
-        for key_path in [one.path for one in self._pending.values()]:
-            above, _, name = key_path.rpartition("\\")
-            if name and fold(above) == fold(path) and fold(name) not in seen:
-                seen.add(fold(name))
+        for folded, name in list(self._below.get(fold(path), {}).items()):
+            if folded not in seen:
                 yield name
 
     def set_value(self, path: str, name: str, value_type: int, data: bytes) -> None:
@@ -115,6 +114,8 @@ class HiveDraft:
         folded = fold(path)
         for key in [one for one in self._pending if (one + "\\").startswith(folded + "\\")]:
             del self._pending[key]
+            above, _, name = key.rpartition("\\")
+            self._below.get(above, {}).pop(name, None)
         self._hidden.add(folded)
         self._record.append(DeleteKey(self.name, path))
 
@@ -124,10 +125,16 @@ class HiveDraft:
             raise LimitExceeded(f"a registry path of {len(names)} keys")
         for name in names:
             check_key_name(name)
-        for end in range(1, len(names) + 1):
+        if not names:
+            return self._pending.setdefault("", _Pending(""))
+        for end in range(len(names), 0, -1):
             above = "\\".join(names[:end])
-            self._pending.setdefault(fold(above), _Pending(above))
-        return self._pending[fold(path)]
+            if fold(above) in self._pending:
+                break
+            self._pending[fold(above)] = _Pending(above)
+            parent = fold("\\".join(names[: end - 1]))
+            self._below.setdefault(parent, {})[fold(names[end - 1])] = names[end - 1]
+        return self._pending[fold("\\".join(names))]
 
     def _base(self, path: str) -> Key | None:
         return None if self._is_hidden(fold(path)) else self._hive.key(path)

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from wimsmith.errors import (
     Cancelled,
+    DamagedHive,
     DamagedInput,
     Interrupted,
     NotFound,
@@ -38,7 +39,7 @@ from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import keyform
 from wimsmith.offline.packages.facts import obstacles_of
 from wimsmith.offline.packages.package import ExpandedPackage
-from wimsmith.offline.packages.trust import TrustPolicy, verify
+from wimsmith.offline.packages.trust import TrustPolicy, verify, verify_packages
 from wimsmith.offline.progress import Progress, silent
 from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Finding, Verdict, first
 
@@ -150,6 +151,9 @@ class _Application:
         """Follow the whole chain of trust; what breaks it is a finding."""
         with_base = self._try(lambda: (self.reader.base_for(self.update),))
         if with_base is None:
+            self._try(
+                lambda: verify_packages(self.update, self.options.trust, self.options.expected)
+            )
             return
         self._try(
             lambda: verify(
@@ -246,14 +250,20 @@ class _Application:
 
     def _newer_components(self, selection: Selection) -> Iterator[Finding]:
         """An update all of whose components are there in higher versions is superseded."""
-        versions = [
-            (component.identity.version, self.store.winning_version(component.identity))
+        found = [
+            self._is_newer_there(component.identity)
             for component in selection.components.values()
             if not component.manifest.is_deployment
         ]
-        if versions and all(winner is not None and winner > own for own, winner in versions):
-            text = f"the image has all {len(versions)} components in higher versions"
+        if found and all(found):
+            text = f"the image has all {len(found)} components in higher versions"
             yield Finding(Verdict.SUPERSEDED, "superseded", text)
+
+    def _is_newer_there(self, identity: AssemblyIdentity) -> bool:
+        """Whether the image has a higher version; those side by side count by branch."""
+        winner = self.store.winning_version(identity)
+        installed = self.store.installed_versions(identity) if identity.is_alone else ()
+        return any(one > identity.version for one in (winner, *installed) if one)
 
     def _write(
         self, plan: Plan, selection: Selection, components: list[PlannedComponent]
@@ -295,6 +305,8 @@ def _finding_of(error: WimsmithError) -> Finding:
             return Finding(Verdict.NOT_SUPPORTED, error.reason, str(error.args[1]))
         case Untrusted():
             return Finding(Verdict.FAILED, error.reason, str(error))
+        case DamagedHive():  # packages hold no hives: it is one of the image
+            return Finding(Verdict.NOT_SUPPORTED, "image-damaged", str(error))
         case DamagedInput():
             return Finding(Verdict.FAILED, f"damaged:{error.code}", str(error))
     return Finding(Verdict.FAILED, error.code, str(error))

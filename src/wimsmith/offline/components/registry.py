@@ -1,6 +1,7 @@
 """Registry keys and values of a component: what they become in the hives, and writing them."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wimsmith.errors import DamagedManifest, NotSupported
@@ -14,6 +15,8 @@ from wimsmith.offline.manifests.names import keyform
 from wimsmith.offline.registry.values import Value
 
 log = logging.getLogger("wimsmith.offline")
+
+_KNOWN_HINTS = frozenset(["", "replace"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +50,19 @@ def plan_registry(
     return tuple(_key(store, manifest, expander, one) for one in manifest.registry_keys)
 
 
-def write_registry(draft: Draft, keys: tuple[PlannedKey, ...]) -> None:
-    """Write the keys and values of a component that wins."""
-    for key in keys:
+def write_registry(draft: Draft, keys: Iterable[PlannedKey]) -> None:
+    """Write the keys and values of all components that win.
+
+    Keys come before values and those of owners last, so that the order of components does not
+    matter to descriptors.
+    """
+    keys = tuple(keys)
+    for key in sorted(keys, key=lambda one: (one.is_owner, one.path.count("\\"))):
         hive = draft.hive(key.hive)
         keeps = not key.is_owner and hive.exists(key.path)
         hive.create_key(key.path, None if keeps else key.descriptor.data)
+    for key in keys:
+        hive = draft.hive(key.hive)
         for planned in key.values:
             value = planned.value
             if planned.keeps_existing and hive.value(key.path, value.name) is not None:
@@ -93,5 +103,9 @@ def _value(
     except DamagedManifest as error:
         where = f"{keyform(manifest.identity)}: {key.key_name}, value {value.name!r}"
         raise DamagedManifest(f"{where}: {error}") from error
-    replaces = value.operation_hint.lower() == "replace"
+    hint = value.operation_hint.lower()
+    if hint not in _KNOWN_HINTS:
+        about = f"{keyform(manifest.identity)}: the hint {hint[:60]!r} on how to write a value"
+        raise NotSupported("advanced-new:registryValue/operationHint", about)
+    replaces = hint == "replace"
     return PlannedValue(stored, keeps_existing=value.mutable and not replaces)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from wimsmith.errors import DamagedPackage, NotSupported, Untrusted
 from wimsmith.offline.components.applicability import PackagePlan, Plan, UpdatePlan
@@ -11,6 +12,7 @@ from wimsmith.offline.components.store import Store
 from wimsmith.offline.manifests.component import ComponentManifest, parse_component
 from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import deployment_key, keyform
+from wimsmith.offline.packages.catalog import Catalog
 from wimsmith.offline.packages.package import ExpandedPackage
 
 _MAX_DEPTH = 16
@@ -46,12 +48,14 @@ class Deployment:
 class Selection:
     """What an update brings to an image: components by keyform, and deployments in order.
 
-    `present` are keyforms that deployments list and that the image has without the update.
+    `present` are keyforms that deployments list and that the image has without the update;
+    `carried` are deployments that have been followed, by package, update and keyform.
     """
 
     components: dict[str, Component] = field(default_factory=dict)
     deployments: list[Deployment] = field(default_factory=list)
     present: dict[str, list[str]] = field(default_factory=dict)
+    carried: set[tuple[str, str, str]] = field(default_factory=set)
 
 
 class Source:
@@ -72,13 +76,20 @@ class Source:
             NotSupported: `calibration:base-manifest`.
         """
         if key not in self._read:
-            base = self._reader.base_for(self.package)
-            data = self.package.decoded_manifest(key, base)
+            data = self.package.decoded_manifest(key, self._base)
             self._read[key] = (data, parse_component(data))
         return self._read[key]
 
     def everything(self) -> Mapping[str, ComponentManifest]:
         """All components of the update, by keyform."""
+        return self._everything
+
+    @cached_property
+    def _base(self) -> bytes | None:
+        return self._reader.base_for(self.package)
+
+    @cached_property
+    def _everything(self) -> Mapping[str, ComponentManifest]:
         return {key: self.component(key)[1] for key in self.package.manifests}
 
     def select(self, plan: Plan) -> Selection:
@@ -108,18 +119,22 @@ class Source:
             raise DamagedPackage(f"the manifest of the deployment {key} is missing")
         _, manifest = self.component(key)
         own = deployment_key(manifest.identity)
-        component = self._add(selection, key, update.state, own)
-        catalog = self._catalog(package.identity)
+        component = self._add(selection, package, key, update.state, own)
+        carried = (package.identity.package_name, update.update.name, key)
+        if carried in selection.carried:
+            return
+        selection.carried.add(carried)
+        catalog = self._catalog(package.identity).thumbprint
         listed = tuple(map(keyform, manifest.installs))
         selection.deployments.append(Deployment(component, package, update, catalog, listed))
         for one in manifest.installs:
             self._listed(selection, package, update, one, own, depth)
 
-    def _catalog(self, identity: AssemblyIdentity) -> str:
+    def _catalog(self, identity: AssemblyIdentity) -> Catalog:
         found = self.package.package(identity)
         if found is None or found.catalog is None:
             raise Untrusted("catalog", f"there is no catalog for {identity.package_name}")
-        return found.catalog.thumbprint
+        return found.catalog
 
     def _listed(
         self,
@@ -136,10 +151,16 @@ class Source:
         elif self.component(key)[1].is_deployment:
             self._deployment(selection, package, update, identity, depth + 1)
         else:
-            self._add(selection, key, update.state, owner)
+            self._add(selection, package, key, update.state, owner)
 
-    def _add(self, selection: Selection, key: str, state: int, owner: str) -> Component:
+    def _add(
+        self, selection: Selection, package: PackagePlan, key: str, state: int, owner: str
+    ) -> Component:
+        """Take a component in; the store will name the catalog of its package as its proof."""
         data, manifest = self.component(key)
+        if not self._catalog(package.identity).lists(data):
+            text = f"the catalog of {package.identity.package_name} does not list {key}"
+            raise Untrusted("manifest-hash", text)
         known = selection.components.get(key)
         owners = dict.fromkeys((*(known.deployments if known else ()), owner))
         state = max(state, known.state if known else 0)

@@ -36,7 +36,7 @@ _ARCHITECTURES = {"AMD64": "amd64", "X86": "x86", "ARM64": "arm64", "ARM": "arm"
 _ENVIRONMENT = r"Control\Session Manager\Environment"
 _LANGUAGES = r"Control\MUI\UILanguages"
 _LANGUAGE_PACK = re.compile(r"microsoft-windows-.*languagepack-package", re.IGNORECASE)
-_VERSION_TEXT = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_VERSION_TEXT = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,12 @@ class Store:
         """The version that wins in the branch (`major.minor`) of a component."""
         branch = rf"{WINNERS}\{keyform_without_version(identity)}\{identity.version.branch}"
         value = self.software.value(branch)
-        return Version.parse(value.text()) if value and value.text() else None
+        return _version_in_hive(value.text()) if value and value.text() else None
+
+    def winning_branch(self, identity: AssemblyIdentity) -> str | None:
+        """The branch (`major.minor`) of a family that is in use, None for an unknown family."""
+        value = self.software.value(rf"{WINNERS}\{keyform_without_version(identity)}")
+        return value.text() if value and value.text() else None
 
     def installed_versions(self, identity: AssemblyIdentity) -> tuple[Version, ...]:
         """All installed versions of a component family, lowest first."""
@@ -121,7 +126,7 @@ class Store:
             for value in self.software.values(rf"{family}\{branch}")
             if _VERSION_TEXT.fullmatch(value.name)
         ]
-        return tuple(sorted({Version.parse(name) for name in names}))
+        return tuple(sorted({_version_in_hive(name) for name in names}))
 
     def component_value(self, key: str, name: str) -> Value | None:
         """A value of a component's key in the COMPONENTS hive."""
@@ -220,6 +225,13 @@ def _image(draft: Draft) -> Image:
         control_set=control_set,
         languages=_languages(draft, control_set),
     )
+
+
+def _version_in_hive(text: str) -> Version:
+    try:
+        return Version.parse(text)
+    except DamagedManifest as error:
+        raise DamagedHive(f"SOFTWARE names a winning version {text[:60]!r}") from error
 
 
 def _version(draft: Draft) -> tuple[int, int]:

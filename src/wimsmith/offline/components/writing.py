@@ -20,6 +20,7 @@ from wimsmith.offline.components.descriptions import Component
 from wimsmith.offline.components.draft import Draft
 from wimsmith.offline.components.files import (
     PlannedFiles,
+    is_stored,
     write_backups,
     write_directories,
     write_links,
@@ -100,6 +101,8 @@ class Writer:
         for planned in components:
             self._enter_winner(planned.component)
         winning = [one for one in components if self._wins(one.component)]
+        write_directories(self.draft, (one.files for one in winning))
+        write_registry(self.draft, (key for one in winning for key in one.registry))
         for done, planned in enumerate(winning, 1):
             self._project(planned)
             progress(Event("install components", done, len(winning)))
@@ -118,13 +121,22 @@ class Writer:
             self._payload_folder(planned)
             write_payload(self.draft, component, planned.files)
             self._component_key(planned, digest)
+            self._file_flags(planned)
+        elif self._is_newly_installed(component):
+            self._file_flags(planned)
         for owner in component.deployments:
             self.store.components.set_value(key, f"c!{owner}", ValueType.BINARY, b"")
 
     def _is_complete(self, planned: PlannedComponent) -> bool:
-        paths = [one.path for one in planned.files.files]
-        paths.append(self.store.manifest_path(planned.component.key))
-        return all(self.draft.exists(path) for path in paths)
+        """Whether the image holds all of the component as its manifest describes it."""
+        has_manifest = self.draft.exists(self.store.manifest_path(planned.component.key))
+        return has_manifest and all(is_stored(self.draft, file) for file in planned.files.files)
+
+    def _is_newly_installed(self, component: Component) -> bool:
+        """Whether the component was only staged so far and is to be installed."""
+        if component.state < PackageState.INSTALLED:
+            return False
+        return component.identity.version not in self.store.installed_versions(component.identity)
 
     def _payload_folder(self, planned: PlannedComponent) -> None:
         """The folder of the payload, with the descriptor that the image's other ones have."""
@@ -140,9 +152,13 @@ class Writer:
         hive.set_value(key, "S256H", ValueType.BINARY, digest)
         if planned.flags is not None:
             hive.set_value(key, "CF", ValueType.DWORD, encode_dword(planned.flags))
+
+    def _file_flags(self, planned: PlannedComponent) -> None:
+        key = rf"{COMPONENTS}\{planned.component.key}"
         for file in planned.files.files:
             name = file_value_name(file.name)
-            hive.set_value(key, name, ValueType.DWORD, encode_dword(planned.file_flags))
+            data = encode_dword(planned.file_flags)
+            self.store.components.set_value(key, name, ValueType.DWORD, data)
 
     def _mark_present(self, selection: Selection) -> None:
         for key, owners in selection.present.items():
@@ -168,13 +184,17 @@ class Writer:
     def _wins(self, component: Component) -> bool:
         if component.state < PackageState.INSTALLED or component.manifest.is_deployment:
             return False
-        return self.store.winning_version(component.identity) == component.identity.version
+        identity = component.identity
+        if self.store.winning_version(identity) != identity.version:
+            return False
+        return not identity.is_alone or self.store.winning_branch(identity) in {
+            None,
+            identity.version.branch,
+        }
 
     def _project(self, planned: PlannedComponent) -> None:
-        """What a winning component shows outside the store."""
-        write_directories(self.draft, planned.files)
+        """The files that a winning component shows outside the store."""
         write_links(self.draft, planned.files)
-        write_registry(self.draft, planned.registry)
         if planned.backups:
             self._backups(planned)
 

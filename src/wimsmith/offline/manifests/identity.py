@@ -67,6 +67,11 @@ class AssemblyIdentity:
         return self.language.lower() in NEUTRAL_LANGUAGES
 
     @property
+    def is_alone(self) -> bool:
+        """Whether one version of it is in use at a time; others stand side by side."""
+        return self.version_scope.lower() == "nonsxs"
+
+    @property
     def package_name(self) -> str:
         """`name~token~architecture~language~version`, with nothing for a neutral language."""
         return f"{self._package_prefix}~{self.version}"

@@ -247,8 +247,11 @@ def element_identities(element: Element) -> tuple[AssemblyIdentity, ...]:
 
 
 def _parent(element: Element) -> Parent:
+    identities = element_identities(element)
+    if not identities:
+        raise DamagedManifest("a parent without an identity")
     return Parent(
-        identities=element_identities(element),
+        identities=identities,
         disposition=attribute(element, "disposition"),
         integrate=attribute(element, "integrate"),
         set_name=attribute(element, "set"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wimsmith.errors import DamagedInput, DamagedManifest, DamagedPackage, NotSupported, Untrusted
 from wimsmith.offline import paths
-from wimsmith.offline.manifests.component import parse_component
+from wimsmith.offline.manifests.component import ComponentFile, parse_component
 from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import keyform as keyform_of
 from wimsmith.offline.manifests.package import PackageManifest, parse_package
@@ -152,6 +152,15 @@ class ExpandedPackage:
         if found is None:
             raise DamagedPackage(f"{keyform}/{name} is missing")
         return found
+
+    def payload_of(self, keyform: str, file: ComponentFile) -> CabinetFile:
+        """The payload that a manifest means by `file`, under its name or that of its source.
+
+        Raises:
+            DamagedPackage: the update does not bring it.
+        """
+        found = self.files.get(paths.fold(paths.join(keyform, file.name)))
+        return found or self.payload_file(keyform, file.source_name or file.name)
 
     def payload(self, keyform: str, name: str) -> Path:
         """Where the bytes of a payload file are; see `payload_file`."""

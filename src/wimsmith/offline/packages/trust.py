@@ -142,11 +142,23 @@ def verify(
         Untrusted: the first link that breaks, with its name.
         DamagedInput: something in the update cannot be read at all.
     """
-    links = list(_package_links(package, policy, expected))
+    links = list(verify_packages(package, policy, expected))
     for done, keyform in enumerate(sorted(package.manifests), 1):
         links += _manifest_links(package, keyform, base_manifest)
         progress(Event("verify", done, len(package.manifests), "files"))
     return tuple(links)
+
+
+def verify_packages(
+    package: ExpandedPackage, policy: TrustPolicy, expected: AssemblyIdentity | None = None
+) -> tuple[CheckedLink, ...]:
+    """Follow the chain as far as the manifests of packages: all that needs no image.
+
+    Raises:
+        Untrusted: the first link that breaks, with its name.
+        DamagedInput: a catalog cannot be read.
+    """
+    return tuple(_package_links(package, policy, expected))
 
 
 def _package_links(
@@ -203,7 +215,7 @@ def _payload_link(
     if stated is None:
         raise Untrusted(Link.PAYLOAD_HASH, f"{manifest.identity.name[:200]} states no digest")
     try:
-        path = package.payload(keyform, file.name)
+        path = package.payload_of(keyform, file).path
     except DamagedInput as error:
         raise Untrusted(Link.PAYLOAD_HASH, f"{subject[:300]} is missing") from error
     if _digest(path, stated.algorithm) != stated.digest:
