@@ -1,4 +1,4 @@
-"""Fixtures of the journeys, and the count of kill points in the summary."""
+"""Fixtures of the journeys."""
 
 from collections.abc import Iterator
 
@@ -8,8 +8,6 @@ from journeys.live import POSTGRESQL, LiveSite, live_site, postgresql
 from sitekit import practice
 
 __all__ = ["practice"]
-
-_killed: dict[str, set[str]] = {}
 
 
 @pytest.fixture(scope="session")
@@ -30,18 +28,3 @@ def sqlite_site() -> Iterator[LiveSite]:
 def postgresql_site(postgresql_url: str) -> Iterator[LiveSite]:
     with live_site(postgresql_url) as site:
         yield site
-
-
-@pytest.fixture
-def count_kill(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Count a kill point when its test has been through."""
-    case = request.node.callspec.params
-    yield
-    _killed.setdefault(case["database"], set()).add(
-        f"{case['kind']}/{case['step']}/{case['point']}"
-    )
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for database, points in sorted(_killed.items()):
-        terminalreporter.write_line(f"kill -9 on {database}: {len(points)} points of the registry")

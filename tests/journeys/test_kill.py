@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,10 +167,10 @@ def _nothing_is_left(scene: Scene) -> None:
     database.close()
 
 
-@pytest.mark.usefixtures("count_kill")
 @pytest.mark.parametrize(("database", "kind", "step", "point"), _cases())
 def test_kill_and_restart(
     request: pytest.FixtureRequest,
+    record_property: Callable[[str, object], None],
     practice: Practice,
     database: str,
     kind: str,
@@ -193,6 +194,7 @@ def test_kill_and_restart(
     _current_blobs_are_whole(site)
     _nothing_is_left(scene)
     _CHECKS[kind](scene, job)
+    record_property("killed on", database)
 
 
 def _check_added(scene: Scene, job: Any) -> None:
