@@ -1,9 +1,14 @@
 """Fixtures of the whole suite, and what its summary counts."""
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
+import psycopg
 import pytest
+
+from journeys.live import POSTGRESQL, postgresql
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "real"
 
@@ -16,6 +21,28 @@ def real() -> Path:
     return REAL
 
 
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """URL of a private server and of a database in it that sessions of tests may share."""
+    if not (POSTGRESQL / "initdb").exists():
+        pytest.skip(f"needs PostgreSQL 15 in {POSTGRESQL}")
+    with postgresql() as url:
+        yield url
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> str:
+    """URL of a new, empty database."""
+    name = f"test_{next(_numbers)}"
+    server = postgresql_server.replace("+psycopg", "")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return postgresql_server.replace("/postgres?", f"/{name}?")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print at how many points of the step registry the service was killed and came back."""
     killed = Counter(
@@ -24,5 +51,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         for name, database in report.user_properties
         if name == "killed on" and report.when == "call"
     )
-    for database, count in sorted(killed.items()):
-        terminalreporter.write_line(f"kill -9 on {database}: {count} points of the step registry")
+    for database, points in sorted(killed.items()):
+        terminalreporter.write_line(f"kill -9 on {database}: {points} points of the step registry")

@@ -151,17 +151,23 @@ class Api:
         return servicing.start_due(self.site)
 
 
-def make_config(folder: Path, **more: Any) -> Config:
+def make_config(folder: Path, url: str = "", **more: Any) -> Config:
     state = folder / "state"
-    url = f"sqlite:///{state / 'site.sqlite'}"
+    url = url or f"sqlite:///{state / 'site.sqlite'}"
     return Config(state_dir=state, logs_dir=state / "logs", database_url=url, **more)
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """What the site of `api` keeps its rows in; empty for SQLite."""
+    return request.getfixturevalue("postgresql_url") if request.param == "postgresql" else ""
+
+
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
+def api(tmp_path: Path, database_url: str) -> Iterator[Api]:
     """A site whose jobs run in the request that starts them."""
     engine = InlineEngine()
-    site = build_site(make_config(tmp_path), engine)
+    site = build_site(make_config(tmp_path, database_url), engine)
     site.jobs.start()
     media = tmp_path / "media"
     media.mkdir()

@@ -49,6 +49,7 @@ def test_health_needs_no_prefix(api: Api) -> None:
     assert answer.json() == {"status": "ok", "version": wimsmith.__version__}
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_a_dead_database_is_not_healthy(api: Api) -> None:
     api.site.database.close()
     database = api.site.database.url.database

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from journeys.live import POSTGRESQL, postgresql
 from wimsmith.app import job_steps
 from wimsmith.db import migrate
 from wimsmith.db.base import Base
@@ -21,12 +20,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
         yield found
         found.close()
         return
-    if not (POSTGRESQL / "initdb").exists():
-        pytest.skip(f"needs PostgreSQL 15 in {POSTGRESQL}")
-    with postgresql() as url:
-        found = Database(url)
-        yield found
-        found.close()
+    found = Database(request.getfixturevalue("postgresql_url"))
+    yield found
+    found.close()
 
 
 def test_the_migrations_make_the_tables_of_the_models(database: Database) -> None:

@@ -1,5 +1,5 @@
 """Fixtures of these tests."""
 
-from sitekit import api, practice
+from sitekit import api, database_url, practice
 
-__all__ = ["api", "practice"]
+__all__ = ["api", "database_url", "practice"]

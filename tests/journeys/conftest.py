@@ -4,18 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from journeys.live import POSTGRESQL, LiveSite, live_site, postgresql
+from journeys.live import LiveSite, live_site
 from sitekit import practice
 
 __all__ = ["practice"]
-
-
-@pytest.fixture(scope="session")
-def postgresql_url() -> Iterator[str]:
-    if not (POSTGRESQL / "initdb").exists():
-        pytest.skip(f"needs PostgreSQL 15 in {POSTGRESQL}")
-    with postgresql() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +17,6 @@ def sqlite_site() -> Iterator[LiveSite]:
 
 
 @pytest.fixture(scope="module")
-def postgresql_site(postgresql_url: str) -> Iterator[LiveSite]:
-    with live_site(postgresql_url) as site:
+def postgresql_site(postgresql_server: str) -> Iterator[LiveSite]:
+    with live_site(postgresql_server) as site:
         yield site
