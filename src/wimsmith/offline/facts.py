@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
 
-from wimsmith.errors import DamagedManifest, NotFound
+from wimsmith.errors import DamagedManifest
 from wimsmith.offline.filetime import to_datetime
 from wimsmith.offline.image import ImageView
 from wimsmith.offline.manifests.package import parse_package
@@ -115,20 +115,26 @@ def control_set(view: ImageView) -> str:
 
 def _packages(view: ImageView) -> Iterator[InstalledPackage]:
     packages = view.hive("SOFTWARE").key(COMPONENT_BASED_SERVICING + r"\Packages")
-    for key in packages.subkeys() if packages else ():
-        yield _package(view, key)
+    keys = {_manifest_path(key): key for key in packages.subkeys()} if packages else {}
+    for path, data in view.read_many(keys):
+        yield _package(keys.pop(path), data, path)
+    for path, key in keys.items():
+        yield _package(key, None, path)
 
 
-def _package(view: ImageView, key: Key) -> InstalledPackage:
-    release_type = article = warning = ""
-    path = f"Windows/servicing/Packages/{key.name}.mum"
+def _manifest_path(key: Key) -> str:
+    return f"Windows/servicing/Packages/{key.name}.mum"
+
+
+def _package(key: Key, data: bytes | None, path: str) -> InstalledPackage:
+    release_type = article = ""
+    warning = f"{path} is missing" if data is None else ""
     try:
-        manifest = parse_package(view.read(path))
-        release_type, article = manifest.release_type, _article(manifest.identifier, key.name)
-    except NotFound:
-        warning = f"{path} is missing"
+        manifest = parse_package(data) if data is not None else None
     except DamagedManifest as error:
-        warning = f"{path}: {error}"
+        manifest, warning = None, f"{path}: {error}"
+    if manifest is not None:
+        release_type, article = manifest.release_type, _article(manifest.identifier, key.name)
     return InstalledPackage(
         identity=key.name,
         state=_number(key, "CurrentState"),

@@ -1,6 +1,6 @@
 """One index of a WIM, seen read-only: files and hives, with the pending changes on top."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from wimsmith.errors import NotFound, NotSupported
@@ -83,6 +83,27 @@ class ImageView:
             return b""
         pending = self._content.get(sha1.hex())
         return pending.path.read_bytes() if pending else self.wim.read_blob(sha1)
+
+    def read_many(self, wanted: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """Path and content of those files that exist: much quicker than one by one.
+
+        Raises:
+            DamagedWim: stored content does not have the hash it is known by.
+        """
+        found = [(path, entry.inode.sha1.hex()) for path, entry in self._files(wanted)]
+        stored = [one for one in found if one[1] not in self._content]
+        blobs = self.wim.read_blobs(bytes.fromhex(sha1) for _, sha1 in stored)
+        for (path, _), (_, data) in zip(stored, blobs, strict=True):
+            yield path, data
+        for path, sha1 in found:
+            if sha1 in self._content:
+                yield path, self._content[sha1].path.read_bytes()
+
+    def _files(self, wanted: Iterable[str]) -> Iterator[tuple[str, Entry]]:
+        for path in wanted:
+            entry = self.find(path)
+            if entry is not None and not entry.is_directory:
+                yield path, entry
 
     def hive(self, name: str) -> Hive:
         """The registry hive with mount name `name`, such as SOFTWARE, with its logs replayed.

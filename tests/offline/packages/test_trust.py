@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from offline.packages.made import COMPONENT, MadePackage, component, signed_catalog
-from wimsmith.errors import DamagedCatalog, InvalidInput, Untrusted
+from wimsmith.errors import DamagedCatalog, Untrusted
 from wimsmith.offline.manifests.identity import parse_package_name
 from wimsmith.offline.packages.cabinet import expand_cabinet
 from wimsmith.offline.packages.catalog import parse_catalog
@@ -25,7 +25,6 @@ from wimsmith.offline.packages.trust import (
     CheckedLink,
     Link,
     TrustPolicy,
-    load_certificates,
     verify,
     verify_catalog,
 )
@@ -248,14 +247,6 @@ def test_an_end_certificate_cannot_issue_others(root: PracticeRoot) -> None:
     with pytest.raises(Untrusted) as refusal:
         verify_catalog(catalog, TrustPolicy(Anchors(), operator=Anchors((root.certificate,))))
     assert refusal.value.reason == "untrusted:catalog-chain"
-
-
-def test_roots_are_read_from_pem_files(root: PracticeRoot, tmp_path: Path) -> None:
-    (tmp_path / "root.pem").write_bytes(root.pem)
-    assert load_certificates(tmp_path / "root.pem") == (root.certificate,)
-    (tmp_path / "none.pem").write_bytes(b"nothing")
-    with pytest.raises(InvalidInput):
-        load_certificates(tmp_path / "none.pem")
 
 
 def test_bytes_that_are_no_certificate() -> None:

@@ -173,11 +173,6 @@ def target_of(
     return KeyTarget(hive, "\\".join(parts), redirected=node is not None)
 
 
-def control_set_name(default: int) -> str:
-    r"""Name of a control set from the number in `SYSTEM\Select\Default`."""
-    return f"ControlSet{default:03d}"
-
-
 def value_type(name: str) -> int:
     """Type number of `REG_SZ` and so on, or of eight hexadecimal digits.
 

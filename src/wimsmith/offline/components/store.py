@@ -16,7 +16,7 @@ from wimsmith.offline.manifests.identity import (
     identity_from_attributes,
     parse_package_name,
 )
-from wimsmith.offline.manifests.names import deployment_key, keyform, keyform_without_version
+from wimsmith.offline.manifests.names import keyform, keyform_without_version
 from wimsmith.offline.registry.values import Value
 
 CBS = r"Microsoft\Windows\CurrentVersion\Component Based Servicing"
@@ -142,9 +142,6 @@ class Store:
 
     def has_component(self, identity: AssemblyIdentity) -> bool:
         return self.components.exists(rf"{COMPONENTS}\{keyform(identity)}")
-
-    def has_deployment(self, identity: AssemblyIdentity) -> bool:
-        return self.components.exists(rf"{DEPLOYMENTS}\{deployment_key(identity)}")
 
     def servicing_stack(self) -> Version | None:
         """The newest servicing stack in the image."""

@@ -44,12 +44,6 @@ class CabinetEntry:
     folder: int
 
 
-def is_cabinet(path: Path) -> bool:
-    """Whether a file starts as a cabinet."""
-    with path.open("rb") as file:
-        return file.read(4) == MAGIC
-
-
 def list_cabinet(path: Path, *, limits: PackageLimits = DEFAULT_LIMITS) -> tuple[CabinetEntry, ...]:
     """Files of a cabinet, in the order they are stored.
 

@@ -13,9 +13,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
-from cryptography import x509
-
-from wimsmith.errors import DamagedInput, InvalidInput, Untrusted
+from wimsmith.errors import DamagedInput, Untrusted
 from wimsmith.offline import paths
 from wimsmith.offline.manifests.component import ComponentFile, ComponentManifest, parse_component
 from wimsmith.offline.manifests.identity import AssemblyIdentity
@@ -86,19 +84,6 @@ class TrustPolicy:
     def is_test(self, facts: SignatureFacts) -> bool:
         """Whether a signature leads to a test root."""
         return self.test.hold(facts.anchor_fingerprint)
-
-
-def load_certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    """Certificates in a PEM file, for example the root of a practice folder.
-
-    Raises:
-        InvalidInput: the file holds no certificate.
-        OSError: the file cannot be read.
-    """
-    try:
-        return tuple(x509.load_pem_x509_certificates(path.read_bytes()))
-    except ValueError as error:
-        raise InvalidInput(f"{path.name} holds no certificate: {error}") from error
 
 
 def verify_catalog(catalog: Catalog, policy: TrustPolicy) -> SignatureFacts:
