@@ -285,6 +285,7 @@ def close() -> None:
         for handler in [one for one in logger.handlers if isinstance(one, AppendingHandler)]:
             logger.removeHandler(handler)
             handler.close()
+    logging.getLogger(ROOT).setLevel(logging.NOTSET)
 
 
 def _attach(
