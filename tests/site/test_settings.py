@@ -95,7 +95,13 @@ def test_a_network_filesystem_is_no_servicing_drive(monkeypatch: pytest.MonkeyPa
 
 def test_the_filesystem_of_a_path_is_that_of_its_mount(tmp_path: Path) -> None:
     assert drive.filesystem_of(Path("/proc/self")) == "proc"
-    assert drive.filesystem_of(tmp_path) == drive.filesystem_of(tmp_path / "not" / "there") != ""
+    assert drive.filesystem_of(tmp_path) == drive.filesystem_of(tmp_path / "not" / "there")
+
+
+def test_the_filesystem_is_unknown_where_its_mount_is_out_of_sight(tmp_path: Path) -> None:
+    listed = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    is_listed = any(line.split()[4] == "/" for line in listed)  # not so inside a chroot
+    assert bool(drive.filesystem_of(tmp_path)) == is_listed
 
 
 def test_a_drive_that_is_missing_falls_back(tmp_path: Path) -> None:

@@ -73,7 +73,10 @@ def check_drive(setting: str) -> str:
 
 
 def filesystem_of(path: Path) -> str:
-    """Type of the filesystem that `path` is, or would be, on (proc(5), mountinfo)."""
+    """Type of the filesystem that `path` is, or would be, on (proc(5), mountinfo).
+
+    Empty where that cannot be seen, as in a chroot below the mount.
+    """
     real = Path(os.path.realpath(path))
     found, depth = "", -1
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
