@@ -7,7 +7,7 @@ import pytest
 
 from offline.registry import readers
 from offline.wim import judges
-from wimsmith.errors import Cancelled, DamagedInput
+from wimsmith.errors import Cancelled, DamagedInput, VerificationFailed
 from wimsmith.offline.changes import (
     ChangeSet,
     Content,
@@ -19,7 +19,7 @@ from wimsmith.offline.changes import (
     load,
     save,
 )
-from wimsmith.offline.commit import commit
+from wimsmith.offline.commit import _plans, _prove, commit
 from wimsmith.offline.facts import CURRENT_VERSION
 from wimsmith.offline.progress import Event
 from wimsmith.offline.wim.codec import Codec
@@ -192,3 +192,35 @@ def test_cancel_leaves_no_file(
             image, {1: [changes]}, tmp_path / "o.wim", codec=codec, modified=NOW, progress=cancel
         )
     assert list(tmp_path.iterdir()) == [content.path]
+
+
+@pytest.mark.parametrize(
+    ("index", "names", "reason"),
+    [
+        (1, ("Windows/x.dll", "zzz.txt"), "number of entries"),
+        (1, ("Windows/a.dll",), "differs"),
+        (2, ("Windows/x.dll",), "index 1 was not to change"),
+    ],
+)
+def test_a_file_that_is_not_what_was_planned_is_told_apart(
+    image: Wim,
+    codec: Codec,
+    content: Content,
+    tmp_path: Path,
+    index: int,
+    names: tuple[str, ...],
+    reason: str,
+) -> None:
+    def put(*paths: str) -> list[ChangeSet]:
+        edits = tuple(PutFile(path, content.sha1) for path in paths)
+        return [ChangeSet(tree=edits, content={content.sha1: content})]
+
+    target = tmp_path / "out.wim"
+    commit(image, {1: put("Windows/x.dll")}, target, codec=codec, modified=NOW)
+    wanted = _plans(image, {1: put("Windows/x.dll")}, NOW)
+    _prove(target, image, wanted, codec)
+
+    other = _plans(image, {index: put(*names)}, NOW)
+
+    with pytest.raises(VerificationFailed, match=reason):
+        _prove(target, image, other, codec)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 from wimsmith.errors import DamagedInput, VerificationFailed
@@ -133,15 +134,16 @@ def _prove(path: Path, base: Wim, planned: Mapping[int, _Planned], codec: Codec)
         if len(written.images) != len(base.images):
             raise VerificationFailed(f"{len(written.images)} images, not {len(base.images)}")
         for number in range(1, len(base.images) + 1):
+            tree = written.tree(number)
             if number in planned:
-                _compare(planned[number].tree, written.tree(number), number)
+                _compare(planned[number].tree, tree, number)
             elif base.metadata(number) != written.metadata(number):
                 raise VerificationFailed(f"index {number} was not to change")
-            _refuse_unstored(written, number)
+            _refuse_unstored(written, tree, number)
 
 
-def _refuse_unstored(written: Wim, number: int) -> None:
-    missing = written.tree(number).references().keys() - written.blobs.keys()
+def _refuse_unstored(written: Wim, tree: Tree, number: int) -> None:
+    missing = tree.references().keys() - written.blobs.keys()
     if missing:
         raise VerificationFailed(
             f"index {number} names content {min(missing).hex()}, not in the file"
@@ -149,13 +151,11 @@ def _refuse_unstored(written: Wim, number: int) -> None:
 
 
 def _compare(planned: Tree, written: Tree, number: int) -> None:
-    pairs = zip(planned.walk(), written.walk(), strict=False)
-    different = next((a for a, b in pairs if _meaning(a) != _meaning(b)), None)
-    counts = [sum(1 for _ in tree.walk()) for tree in (planned, written)]
-    if different is not None:
-        raise VerificationFailed(f"index {number}: {different.name or 'the root'} differs")
-    if counts[0] != counts[1]:
-        raise VerificationFailed(f"index {number}: {counts[1]} entries instead of {counts[0]}")
+    for one, other in zip_longest(planned.walk(), written.walk()):
+        if one is None or other is None:
+            raise VerificationFailed(f"index {number} has not the planned number of entries")
+        if _meaning(one) != _meaning(other):
+            raise VerificationFailed(f"index {number}: {one.name or 'the root'} differs")
 
 
 def _meaning(entry: Entry) -> tuple[object, ...]:
