@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from wimsmith.jobs.engine_inline import InlineEngine
 from wimsmith.practice import refused
 from wimsmith.practice.image import build_image
 from wimsmith.practice.maker import Maker
-from wimsmith.practice.presets import preset
+from wimsmith.practice.names import WINDOWS_TOKEN, Identity
+from wimsmith.practice.presets import preset, stand_in
 from wimsmith.practice.root import PracticeRoot, practice_root
-from wimsmith.practice.spec import Generation, ImageSpec
+from wimsmith.practice.spec import Generation, ImageSpec, PackageState, ParentSpec
 from wimsmith.practice.updates import build_update
 from wimsmith.servicing import service as servicing
 from wimsmith.site.access import Actor, Role
@@ -28,6 +29,7 @@ from wimsmith.site.context import Site
 
 KIB = 1024
 ADMIN = Actor("alice", Role.FULL_ADMINISTRATOR)
+STAGED_PARENT = Identity.package(f"Practice-Parent~{WINDOWS_TOKEN}~amd64~~10.0.19041.1")
 
 
 def sha256(path: Path) -> str:
@@ -55,6 +57,17 @@ class Practice:
             spec = ImageSpec(indexes=indexes, size_bytes=256 * KIB, seed=seed)
             build_image(spec, target, root=self.root)
         return target
+
+    def staged_pair(self) -> tuple[Path, Path]:
+        """An image that has a package staged only, and an update that belongs to that package."""
+        parent = replace(stand_in(STAGED_PARENT, "off"), state=PackageState.STAGED)
+        image, update = self.folder / "staged-parent.wim", self.folder / "staged-child.cab"
+        if not image.exists():
+            spec = ImageSpec(size_bytes=256 * KIB, extra_packages=(parent,))
+            build_image(spec, image, root=self.root)
+            child = refused.package("KB5077010", parents=(ParentSpec((STAGED_PARENT,)),))
+            build_update(child(Maker(Generation.WINDOWS_10)), update, root=self.root)
+        return image, update
 
     def update(self, name: str) -> Path:
         """The update package of a preset."""

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from offline.bench import agrees, bench, update_file
 from offline.randoms import Dice
+from offline.workbench import agrees, bench, update_file
 from wimsmith.practice.maker import Maker
 from wimsmith.practice.root import PracticeRoot
 from wimsmith.practice.spec import FLAGS_A, FLAGS_B, Generation, ImageSpec

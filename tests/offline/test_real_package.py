@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from regipy.registry import RegistryHive
 
-from offline.bench import agrees, bench
+from offline.workbench import agrees, bench
 from oracle.compare import differences
 from oracle.observe import HIVE_PATHS, observe
 from wimsmith.offline.verdicts import Verdict

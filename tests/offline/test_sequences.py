@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.bench import Bench, agrees, bench, update_file
+from offline.workbench import Bench, agrees, bench, update_file
 from oracle.compare import differences
 from oracle.observe import observe
 from wimsmith.offline.changes import ChangeSet, Content, ReplaceContent, SetValue

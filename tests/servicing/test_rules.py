@@ -190,6 +190,16 @@ def test_a_schedule_moves_as_the_table_says() -> None:
         rules.move(ScheduleState.SUCCEEDED, ScheduleState.RUNNING)
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [(0x70, ""), (0x80, ""), (0x50, "a higher version is in use"), (0x40, "is staged only")],
+)
+def test_what_must_be_said_of_a_package_that_is_not_installed(state: int, said: str) -> None:
+    text = rules.reached("A~~1.0", state)
+    assert said in text
+    assert bool(text) == bool(said)
+
+
 def test_the_line_that_administrators_search_for() -> None:
     assert rules.log_line(REFUSED, "KB1", "because") == NOT_SUPPORTED_LINE
     assert NOT_SUPPORTED_LINE == "Not applying this update binary, it is not supported"

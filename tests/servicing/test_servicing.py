@@ -149,6 +149,19 @@ def test_an_update_that_cannot_be_applied_leaves_nothing_applied(
     assert (refused in caplog.messages) == (word == "Not supported")
 
 
+def test_what_is_only_staged_is_not_passed_off_as_installed(ready: Api, practice: Practice) -> None:
+    source, update = practice.staged_pair()
+    image = ready.add(source)
+
+    run = ready.service(image, ready.import_update(update))
+
+    (result,) = run["results"]
+    assert (run["status"], result["word"]) == ("Successful", "Installed")
+    assert "is staged only" in result["text"]
+    packages = ready.get(f"/images/{image}/packages", q=result["identity"])["items"]
+    assert [one["state"] for one in packages] == [0x40]
+
+
 def test_a_missing_parent_is_named(ready: Api, practice: Practice) -> None:
     image = ready.add(practice.image())
 

@@ -62,10 +62,12 @@ def test_a_folder_is_imported_file_by_file(api: Api, practice: Practice) -> None
     ],
 )
 def test_what_the_file_alone_rules_out_is_recorded_with_its_reason(
-    api: Api, practice: Practice, preset: str, code: str
+    api: Api, practice: Practice, caplog: pytest.LogCaptureFixture, preset: str, code: str
 ) -> None:
     (refused,) = _import(api, practice.update(preset))["refused"]
 
+    (line,) = [one for one in caplog.messages if one.startswith("Refused ")]
+    assert line.endswith(f"({code})")
     update = api.get(f"/updates/{refused['id']}")
     assert (update["state"], update["reason_code"]) == ("refused", code)
     assert update["reason_text"]

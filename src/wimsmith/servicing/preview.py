@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Self
 
+from wimsmith.offline.facts import PackageState
 from wimsmith.offline.verdicts import UpdateStatus, Verdict, status, word
 from wimsmith.servicing.rules import Candidate
 
-INSTALLED_STATE = 0x70
 APPLICABLE = "applicable"
 
 
@@ -44,7 +44,7 @@ class IndexState:
     def of(cls, number: int, architecture: str, packages: Iterable[tuple[str, int]]) -> Self:
         found: dict[str, set[tuple[int, ...]]] = {}
         for text, state in packages:
-            if state >= INSTALLED_STATE:
+            if state >= PackageState.INSTALLED:
                 one = Identity.of(text)
                 found.setdefault(one.family, set()).add(one.version)
         frozen = {family: frozenset(versions) for family, versions in found.items()}

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from wimsmith.errors import InvalidInput, InvalidState, NotOffered
+from wimsmith.offline.facts import PackageState
 from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Verdict, word
 from wimsmith.servicing.models import ScheduleState, Status
 
@@ -200,6 +201,15 @@ def schedule_state(status: Status, outcomes: Iterable[Verdict]) -> ScheduleState
 def outcome_word(verdict: Verdict, text: str) -> str:
     """What users read of a result."""
     return word(verdict, text) if verdict is Verdict.PREREQUISITE_MISSING else word(verdict)
+
+
+def reached(identity: str, state: int) -> str:
+    """What must be said of an update whose package is in the image, but not installed."""
+    if state >= PackageState.INSTALLED:
+        return ""
+    if state == PackageState.SUPERSEDED:
+        return f"{identity} is registered; a higher version is in use"
+    return f"{identity} is staged only: what it belongs to is not installed or switched off"
 
 
 def log_line(verdict: Verdict, update: str, text: str) -> str:

@@ -271,10 +271,18 @@ def check_facts(
         if after < before:
             raise VerificationFailed(f"index {number} went from build {before} to {after}")
     for number, identity in wanted:
-        states = {one.identity.lower(): one.state for one in found[number].packages}
-        state = states.get(identity.lower())
+        state = package_state(facts, number, identity)
         if state is None or state < PackageState.STAGED:
             raise VerificationFailed(f"index {number}: {identity} has state {state}")
+
+
+def package_state(facts: FileFacts, index_number: int, identity: str) -> int | None:
+    """The state of a package in an index, as found in the file; None if it is not there."""
+    for index in facts.indexes:
+        for one in index.packages:
+            if (index.number, one.identity.lower()) == (index_number, identity.lower()):
+                return one.state
+    return None
 
 
 def store(site: Site, job: Job, run_id: int, report: Mapping[str, Any]) -> None:
@@ -312,7 +320,10 @@ def publish(site: Site, job: Job, run_id: int, report: Mapping[str, Any]) -> int
         version = _publish_version(session, site, job, run, facts, report["sha256"])
         for row in run.results:
             if row.changed:
-                row.outcome, row.applied_at, row.text = Verdict.APPLIED, now(), ""
+                top = row.packages[0]
+                state = package_state(facts, row.index_number, top)
+                row.outcome, row.applied_at = Verdict.APPLIED, now()
+                row.text = rules.reached(top, state or PackageState.ABSENT)
         run.result_version = version
         _conclude(session, run)
     return version

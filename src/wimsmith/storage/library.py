@@ -1,7 +1,9 @@
 """The content library: the blob store together with the rows that say what is needed.
 
-The order of work makes every crash harmless. In: first the bytes, then the row. Out: first the
-row, then the bytes. Bytes without a row are swept once they are old enough not to be on their way.
+The order of work makes every crash harmless. In: first the bytes, then the row. Out: the bytes go
+while the row is deleted and not yet committed, so that nobody adopts them in between; a crash there
+leaves a row that nothing refers to, which the next sweep removes. Bytes without a row are swept
+once they are old enough not to be on their way.
 """
 
 import logging

@@ -22,7 +22,7 @@ from wimsmith.errors import (
 from wimsmith.jobs.port import Job, JobKind, Step
 from wimsmith.offline.packages.facts import inspect
 from wimsmith.offline.progress import Event
-from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Verdict
+from wimsmith.offline.verdicts import Verdict
 from wimsmith.site import settings
 from wimsmith.site.context import Site
 from wimsmith.site.drive import resolve_drive
@@ -137,7 +137,7 @@ def _keep(site: Site, values: dict[str, Any], known_id: int | None) -> dict[str,
     if row.state is UpdateState.READY:
         log.info("Imported %s as update %d: %s", row.file_name, row.id, row.identity)
         return answer
-    log.warning("%s: %s (%s)", NOT_SUPPORTED_LINE, row.file_name, row.reason_text)
+    log.warning("Refused %s: %s (%s)", row.file_name, row.reason_text, row.reason_code)
     refused = {"outcome": "refused", "code": row.reason_code, "text": row.reason_text}
     return answer | refused
 

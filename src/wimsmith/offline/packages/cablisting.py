@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from wimsmith.errors import DamagedPackage, LimitExceeded, UnsafePath
 from wimsmith.offline import paths
+from wimsmith.offline.filetime import from_datetime
 from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
 
 MAGIC = b"MSCF"
@@ -25,7 +26,6 @@ _FIRST_CONTINUED_FOLDER = 0xFFFD
 _NAME_IS_UTF8 = 0x80
 _MAX_NAME_BYTES = 256
 _METHODS = {0: "stored", 1: "MSZIP", 3: "LZX"}
-_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _filetime(date: int, time: int) -> int:
         )
     except ValueError:
         when = datetime(1980, 1, 1, tzinfo=UTC)
-    return int((when - _FILETIME_EPOCH).total_seconds()) * 10_000_000
+    return from_datetime(when)
 
 
 def _check_names(entries: tuple[CabinetEntry, ...]) -> None:
