@@ -12,8 +12,8 @@ import pytest
 
 from sitekit import Api, Practice, sha256
 from wimsmith.errors import PathUnreachable, WorkerFailed
+from wimsmith.images import export as exporting
 from wimsmith.images import requests
-from wimsmith.offline.wim import verbs
 
 NOBODY = 65534
 
@@ -182,7 +182,7 @@ def test_a_failed_extraction_keeps_the_text_of_the_tool_and_creates_nothing(
         raise WorkerFailed("Not enough storage is available to process this command")
 
     source = api.copy(practice.image(2))
-    monkeypatch.setattr(verbs, "export", fail)
+    monkeypatch.setattr(exporting, "export_images", fail)
 
     with caplog.at_level("INFO"):
         job = api.job("/images", {"path": os.fspath(source), "index": 1})

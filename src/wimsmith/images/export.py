@@ -10,7 +10,7 @@ from typing import Self
 from wimsmith.errors import AlreadyExists, Cancelled, Interrupted, WimsmithError
 from wimsmith.offline.durable import fsync_folder
 from wimsmith.offline.progress import Progress
-from wimsmith.offline.wim import verbs
+from wimsmith.offline.wim.export import export_images
 from wimsmith.storage.files import name_new
 
 log = logging.getLogger("wimsmith.images")
@@ -63,7 +63,7 @@ def extract_index(wanted: Extraction, progress: Progress) -> str:
     _announce(wanted)
     try:
         wanted.part.unlink(missing_ok=True)
-        verbs.export(wanted.source, [wanted.index_number], wanted.part, progress=progress)
+        export_images(wanted.source, [wanted.index_number], wanted.part, progress=progress)
         name_new(wanted.part, wanted.target)
         fsync_folder(wanted.target.parent)
     except (Cancelled, Interrupted):

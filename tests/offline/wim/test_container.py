@@ -19,7 +19,6 @@ from wimsmith.errors import (
     NotSupported,
     WimsmithError,
 )
-from wimsmith.offline.wim import verbs
 from wimsmith.offline.wim._libwim import LibwimCodec
 from wimsmith.offline.wim.codec import Compression
 from wimsmith.offline.wim.container import Wim, open_wim
@@ -31,6 +30,7 @@ from wimsmith.offline.wim.header import (
     Location,
 )
 from wimsmith.offline.wim.tree import EMPTY_SHA1, ZERO_SHA1
+from wimsmith.offline.wim.verify import verify_wim
 
 COMPRESSIONS = tuple(Compression)
 
@@ -525,5 +525,5 @@ def test_every_error_says_once_which_file_it_is_about(
             assert str(caught.value).count(plain.name) == 1
             assert f" {path}: " in str(caught.value)
         with pytest.raises(WimsmithError) as refused:
-            verbs.verify(Path(plain.name))
+            verify_wim(Path(plain.name))
         assert str(refused.value).count(plain.name) == 1

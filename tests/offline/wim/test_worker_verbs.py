@@ -30,10 +30,12 @@ from wimsmith.errors import (
     WorkerFailed,
 )
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim import verbs
 from wimsmith.offline.wim.codec import Compression
 from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.export import export_images
+from wimsmith.offline.wim.extract import extract_image
 from wimsmith.offline.wim.staging import PREFIX
+from wimsmith.offline.wim.verify import verify_wim
 
 SOURCE_FOLDER = Path(__file__).parents[3] / "src"
 IMAGE_COUNT_OFFSET = 44
@@ -142,7 +144,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_one_image_of_three_becomes_a_wim_of_its_own(wim: Path) -> None:
     target = wim.parent / "two.wim"
-    report = verbs.export(wim, [2], target)
+    report = export_images(wim, [2], target)
     assert report.images == (2,)
     assert report.checked
     assert report.size_bytes == target.stat().st_size < wim.stat().st_size
@@ -158,7 +160,7 @@ def test_one_image_of_three_becomes_a_wim_of_its_own(wim: Path) -> None:
 
 
 def test_all_images_keep_their_order_names_and_boot_mark(wim: Path, tmp_path: Path) -> None:
-    verbs.export(wim, None, tmp_path / "all.wim")
+    export_images(wim, None, tmp_path / "all.wim")
     text = imagex("info", tmp_path / "all.wim")
     assert re.findall(r"^Name:\s+(.*)$", text, re.MULTILINE) == ["One", "Two", "Three"]
     assert re.search(r"Boot Index:\s+3\n", text)
@@ -167,7 +169,7 @@ def test_all_images_keep_their_order_names_and_boot_mark(wim: Path, tmp_path: Pa
 
 
 def test_images_can_be_chosen_and_ordered(wim: Path, tmp_path: Path) -> None:
-    verbs.export(wim, [3, 1], tmp_path / "new.wim")
+    export_images(wim, [3, 1], tmp_path / "new.wim")
     text = imagex("info", tmp_path / "new.wim")
     assert re.findall(r"^Name:\s+(.*)$", text, re.MULTILINE) == ["Three", "One"]
     assert re.search(r"Boot Index:\s+1\n", text)
@@ -178,7 +180,7 @@ def test_content_can_be_packed_in_another_form(
     wim: Path, tmp_path: Path, compression: Compression
 ) -> None:
     target = tmp_path / "new.wim"
-    verbs.export(wim, [1], target, compression=compression)
+    export_images(wim, [1], target, compression=compression)
     with open_wim(target) as exported:
         assert exported.compression is compression
     assert files_of(target, 1) == files_of(wim, 1)
@@ -186,19 +188,19 @@ def test_content_can_be_packed_in_another_form(
 
 def test_a_solid_file_is_made_and_made_ordinary_again(wim: Path, tmp_path: Path) -> None:
     solid, back = tmp_path / "small.esd", tmp_path / "back.wim"
-    verbs.export(wim, None, solid, compression=Compression.LZMS, solid=True)
+    export_images(wim, None, solid, compression=Compression.LZMS, solid=True)
     with open_wim(solid) as exported:
         assert exported.is_solid
-    verbs.export(solid, [2], tmp_path / "one.esd")
+    export_images(solid, [2], tmp_path / "one.esd")
     assert files_of(tmp_path / "one.esd", 1) == files_of(wim, 2)
-    verbs.export(solid, [2], back, compression=Compression.LZX)
+    export_images(solid, [2], back, compression=Compression.LZX)
     with open_wim(back) as exported:
         assert not exported.is_solid
     assert files_of(back, 1) == files_of(wim, 2)
 
 
 def test_the_result_has_the_permissions_of_any_new_file(wim: Path, tmp_path: Path) -> None:
-    verbs.export(wim, [1], tmp_path / "new.wim")
+    export_images(wim, [1], tmp_path / "new.wim")
     (tmp_path / "any").touch()
     assert (tmp_path / "new.wim").stat().st_mode == (tmp_path / "any").stat().st_mode
 
@@ -207,10 +209,10 @@ def test_an_existing_target_is_replaced_only_on_demand(wim: Path, tmp_path: Path
     target = tmp_path / "old.wim"
     target.write_text("precious")
     with pytest.raises(AlreadyExists) as caught:
-        verbs.export(wim, [1], target)
+        export_images(wim, [1], target)
     assert "--overwrite" in (caught.value.hint or "")
     assert target.read_text() == "precious"
-    verbs.export(wim, [1], target, overwrite=True)
+    export_images(wim, [1], target, overwrite=True)
     imagex("verify", target)
 
 
@@ -221,7 +223,7 @@ def test_a_target_that_appears_meanwhile_is_not_replaced(wim: Path, tmp_path: Pa
         target.write_text("of somebody else")
 
     with pytest.raises(AlreadyExists):
-        verbs.export(wim, [1], target, progress=appear)
+        export_images(wim, [1], target, progress=appear)
     assert target.read_text() == "of somebody else"
     assert strays(tmp_path) == []
 
@@ -231,27 +233,27 @@ def test_the_source_is_never_the_target(wim: Path, tmp_path: Path) -> None:
     alias.symlink_to(wim)
     for target in (wim, alias):
         with pytest.raises(InvalidInput, match="is the source itself"):
-            verbs.export(wim, [1], target, overwrite=True)
+            export_images(wim, [1], target, overwrite=True)
 
 
 @pytest.mark.parametrize("indexes", [[0], [4], [-1], [1, 9]])
 def test_an_index_that_is_not_there_is_named(wim: Path, indexes: list[int]) -> None:
     with pytest.raises(NoSuchIndex, match=r"three\.wim") as caught:
-        verbs.export(wim, indexes, wim.parent / "new.wim")
+        export_images(wim, indexes, wim.parent / "new.wim")
     assert caught.value.hint == "It has 1 to 3."
 
 
 @pytest.mark.parametrize("indexes", [[], [1, 1]])
 def test_indexes_must_make_sense(wim: Path, indexes: list[int]) -> None:
     with pytest.raises(InvalidInput):
-        verbs.export(wim, indexes, wim.parent / "new.wim")
+        export_images(wim, indexes, wim.parent / "new.wim")
 
 
 def test_a_target_folder_that_is_not_there_is_named(wim: Path, tmp_path: Path) -> None:
     with pytest.raises(PathUnreachable, match="nowhere: No such file"):
-        verbs.export(wim, [1], tmp_path / "nowhere" / "new.wim")
+        export_images(wim, [1], tmp_path / "nowhere" / "new.wim")
     with pytest.raises(AlreadyExists, match="is a folder"):
-        verbs.export(wim, [1], tmp_path)
+        export_images(wim, [1], tmp_path)
 
 
 def test_an_image_count_of_two_thousand_million_is_refused_at_once(
@@ -263,9 +265,9 @@ def test_an_image_count_of_two_thousand_million_is_refused_at_once(
     hostile.write_bytes(data)
     started = time.monotonic()
     for attempt in (
-        lambda: verbs.verify(hostile),
-        lambda: verbs.export(hostile, None, tmp_path / "new.wim"),
-        lambda: verbs.extract(hostile, 1, tmp_path / "new"),
+        lambda: verify_wim(hostile),
+        lambda: export_images(hostile, None, tmp_path / "new.wim"),
+        lambda: extract_image(hostile, 1, tmp_path / "new"),
     ):
         with pytest.raises(DamagedWim, match="2147483648"):
             attempt()
@@ -286,27 +288,27 @@ def test_damaged_content_is_not_exported(wim: Path, tmp_path: Path) -> None:
     damaged, target = tmp_path / "damaged.wim", tmp_path / "new.wim"
     flip(wim, damaged)
     with pytest.raises(DamagedWim, match=r"damaged\.wim, as copied: .*libwim error"):
-        verbs.export(damaged, [1], target)
+        export_images(damaged, [1], target)
     assert not target.exists()
     assert strays(tmp_path) == []
-    verbs.export(damaged, [1], target, check=False)  # it is copied as it is, unread
+    export_images(damaged, [1], target, check=False)  # it is copied as it is, unread
 
 
 def test_verify_tells_a_good_file_from_a_damaged_one(wim: Path, tmp_path: Path) -> None:
-    report = verbs.verify(wim)
+    report = verify_wim(wim)
     assert (report.images, report.integrity_table) == (3, False)
     assert report.size_bytes == wim.stat().st_size
     flip(wim, tmp_path / "damaged.wim")
     with pytest.raises(DamagedWim, match=r"damaged\.wim"):
-        verbs.verify(tmp_path / "damaged.wim")
+        verify_wim(tmp_path / "damaged.wim")
 
 
 def test_verify_checks_the_integrity_table(wim: Path, tmp_path: Path) -> None:
-    verbs.export(wim, None, tmp_path / "new.wim")
-    assert verbs.verify(tmp_path / "new.wim").integrity_table
+    export_images(wim, None, tmp_path / "new.wim")
+    assert verify_wim(tmp_path / "new.wim").integrity_table
     flip(tmp_path / "new.wim", tmp_path / "damaged.wim")
     with pytest.raises(DamagedWim, match="integrity"):
-        verbs.verify(tmp_path / "damaged.wim")
+        verify_wim(tmp_path / "damaged.wim")
 
 
 class Stop:
@@ -326,7 +328,7 @@ class Stop:
 def test_cancel_ends_an_export_soon_and_leaves_nothing(large: Path, tmp_path: Path) -> None:
     before, stop = fingerprint(large), Stop()
     with pytest.raises(Cancelled):
-        verbs.export(
+        export_images(
             large, None, tmp_path / "new.wim", progress=stop, compression=Compression.LZX, level=100
         )
     assert time.monotonic() - stop.at < 2
@@ -343,7 +345,7 @@ def test_a_killed_worker_fails_the_export_and_leaves_nothing(large: Path, tmp_pa
                 os.kill(pid, signal.SIGKILL)
 
     with pytest.raises(WorkerFailed, match="SIGKILL"):
-        verbs.export(
+        export_images(
             large, None, tmp_path / "new.wim", progress=kill, compression=Compression.LZX, level=100
         )
     assert list(tmp_path.iterdir()) == []
@@ -353,12 +355,14 @@ def test_a_killed_worker_fails_the_export_and_leaves_nothing(large: Path, tmp_pa
 EXPORT = """
 import sys
 from pathlib import Path
-from wimsmith.offline.wim import verbs
+from wimsmith.offline.wim.export import export_images
+from wimsmith.offline.wim.extract import extract_image
+from wimsmith.offline.wim.verify import verify_wim
 from wimsmith.offline.wim.codec import Compression
 def tell(event):
     print(event.phase, event.done, flush=True)
 source, target = map(Path, sys.argv[1:])
-verbs.export(source, None, target, progress=tell, compression=Compression.LZX, level=100)
+export_images(source, None, target, progress=tell, compression=Compression.LZX, level=100)
 """
 
 
@@ -379,7 +383,7 @@ def test_what_a_killed_export_left_is_swept_by_the_next(large: Path, tmp_path: P
     assert not (tmp_path / "first.wim").exists()
     assert soon(lambda: not Path(f"/proc/{worker}").exists())
     assert len(strays(tmp_path)) == 1
-    verbs.export(large, None, tmp_path / "second.wim", check=False)
+    export_images(large, None, tmp_path / "second.wim", check=False)
     assert [path.name for path in tmp_path.iterdir()] == ["second.wim"]
 
 
@@ -387,9 +391,9 @@ def test_a_folder_in_use_is_not_swept(wim: Path, tmp_path: Path) -> None:
     def export_beside(event: Event) -> None:
         if event.phase == "Writing" and not (tmp_path / "inner.wim").exists():
             assert len(strays(tmp_path)) == 1
-            verbs.export(wim, [1], tmp_path / "inner.wim")
+            export_images(wim, [1], tmp_path / "inner.wim")
 
-    verbs.export(wim, [2], tmp_path / "outer.wim", progress=export_beside)
+    export_images(wim, [2], tmp_path / "outer.wim", progress=export_beside)
     imagex("verify", tmp_path / "outer.wim")
     imagex("verify", tmp_path / "inner.wim")
 
@@ -412,16 +416,16 @@ def small_disk(folder: Path) -> Iterator[Path]:
 def test_a_full_disk_is_told_with_numbers(made: Path, large: Path, tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         with pytest.raises(NotEnoughSpace, match=r"disk has \d+ bytes free, \d+ bytes are needed$"):
-            verbs.export(large, None, disk / "new.wim")
+            export_images(large, None, disk / "new.wim")
         with pytest.raises(NotEnoughSpace, match=r"No space left on device"):
-            verbs.export(large, None, disk / "new.wim", compression=Compression.NONE)
+            export_images(large, None, disk / "new.wim", compression=Compression.NONE)
         with pytest.raises(NotEnoughSpace, match=r"bytes are needed$"):
-            verbs.extract(large, 1, disk / "tree")
+            extract_image(large, 1, disk / "tree")
         assert list(disk.iterdir()) == []
 
 
 def test_an_extracted_image_is_the_captured_tree(wim: Path, tmp_path: Path) -> None:
-    report = verbs.extract(wim, 1, tmp_path / "out")
+    report = extract_image(wim, 1, tmp_path / "out")
     expected = make_tree(tmp_path / "expected")
     assert (report.files, report.directories, report.left_out) == (6, 2, ())
     got = tmp_path / "out"
@@ -435,21 +439,21 @@ def test_an_extracted_image_is_the_captured_tree(wim: Path, tmp_path: Path) -> N
 
 
 def test_parts_of_an_image_are_extracted_by_pattern(wim: Path, tmp_path: Path) -> None:
-    report = verbs.extract(wim, 3, tmp_path / "out", patterns=[r"windows\SYSTEM32\*.dll"])
+    report = extract_image(wim, 3, tmp_path / "out", patterns=[r"windows\SYSTEM32\*.dll"])
     assert report.files == 2
     names = {path.name for path in (tmp_path / "out/Windows/System32").iterdir()}
     assert names == {"kernel.dll", "third.dll"}
     with pytest.raises(NotFound, match=r"none\.exe"):
-        verbs.extract(wim, 3, tmp_path / "other", patterns=["Windows/none.exe"])
+        extract_image(wim, 3, tmp_path / "other", patterns=["Windows/none.exe"])
     assert not (tmp_path / "other").exists()
 
 
 def test_extraction_adds_to_no_folder_with_content(wim: Path, tmp_path: Path) -> None:
     target = tmp_path / "out"
     target.mkdir()
-    verbs.extract(wim, 1, target)
+    extract_image(wim, 1, target)
     with pytest.raises(AlreadyExists) as caught:
-        verbs.extract(wim, 2, target)
+        extract_image(wim, 2, target)
     assert caught.value.hint == "Choose a new or empty folder."
     assert not (target / "second.txt").exists()
 
@@ -478,7 +482,7 @@ def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> Non
     rename_in_metadata(wim, "harmless-1", name)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(WimsmithError) as caught:
-        verbs.extract(wim, 1, tmp_path / "deep/er/out")
+        extract_image(wim, 1, tmp_path / "deep/er/out")
     assert isinstance(caught.value, UnsafePath | DamagedWim)
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -500,7 +504,7 @@ def test_links_never_lead_out_of_the_extracted_tree(tmp_path: Path) -> None:
     for name, target in links.items():
         (tree / name).symlink_to(target)
     imagex("capture", tree, wim, "Links", "--norpfix")
-    report = verbs.extract(wim, 1, out)
+    report = extract_image(wim, 1, out)
     assert set(report.left_out) == {"Users/out", "Users/All/through"}
     assert (out / "Users/absolute/file.txt").read_text() == "inside"
     assert (out / "Users/good").read_text() == "inside"
@@ -515,7 +519,7 @@ def test_times_survive_extraction(tmp_path: Path) -> None:
     for path in (tree / "Windows/notepad.exe", tree / "Windows", tree):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     imagex("capture", tree, wim, "Times", "--norpfix")
-    verbs.extract(wim, 1, out)
+    extract_image(wim, 1, out)
     for name in ("Windows/notepad.exe", "Windows", "."):
         assert (out / name).stat().st_mtime == 1_000_000_000
 
@@ -525,12 +529,12 @@ def test_paths_need_not_be_utf8(made: Path, tmp_path: Path) -> None:
     folder.mkdir()
     source = folder / os.fsdecode(b"caf\xe9.wim")
     shutil.copy(made, source)
-    assert verbs.verify(source).images == 3
-    verbs.export(source, [1], folder / os.fsdecode(b"\xe9.wim"))
-    assert verbs.extract(source, 1, folder / os.fsdecode(b"\xe8")).files == 6
+    assert verify_wim(source).images == 3
+    export_images(source, [1], folder / os.fsdecode(b"\xe9.wim"))
+    assert extract_image(source, 1, folder / os.fsdecode(b"\xe8")).files == 6
 
 
 def test_reports_are_data(wim: Path, tmp_path: Path) -> None:
-    report = verbs.export(wim, [1], tmp_path / "new.wim")
+    report = export_images(wim, [1], tmp_path / "new.wim")
     assert json.loads(json.dumps(report.images)) == [1]
     assert 0 < report.duration_s < 60

@@ -6,7 +6,7 @@ one image, and `read_blob` the content that an inode of that tree names by SHA-1
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from typing import Self
 from wimsmith.errors import (
     DamagedInput,
     DamagedWim,
+    InvalidInput,
     LimitExceeded,
     NoSuchIndex,
     NotFound,
@@ -249,6 +250,22 @@ def open_wim(path: Path, codec: Codec | None = None) -> Wim:
         OSError: the file cannot be opened.
     """
     return Wim(path, codec)
+
+
+def check_indexes(wim: Wim, indexes: Sequence[int]) -> None:
+    """Return if these are numbers of images, none of them twice.
+
+    Raises:
+        InvalidInput: none, or one twice.
+        NoSuchIndex: the file has no such image.
+    """
+    if not indexes:
+        raise InvalidInput(f"{wim.path}: no index was named")
+    if len(set(indexes)) != len(indexes):
+        raise InvalidInput(f"{wim.path}: an index was named twice")
+    for index in indexes:
+        if not 1 <= index <= len(wim.images):
+            raise NoSuchIndex(f"{index} of {wim.path}", hint=f"It has 1 to {len(wim.images)}.")
 
 
 def _label(blob: Blob) -> str:
