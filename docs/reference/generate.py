@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from wimsmith import errors
-from wimsmith.cli.main import INTERRUPTED_EXIT, USAGE_EXIT, build
+from wimsmith.cli.main import INTERRUPTED_EXIT, TERMINATED_EXIT, USAGE_EXIT, build
 from wimsmith.errors import WimsmithError
 
 HERE = Path(__file__).resolve().parent
@@ -20,7 +20,7 @@ and ends with its exit code; the HTTP API answers with its status and `applicati
 which carries the code; a job that failed keeps the code beside its text.
 
 Other exit codes: 0 when all went well, {USAGE_EXIT} when the command was not understood,
-{INTERRUPTED_EXIT} when Ctrl-C ended it.
+{INTERRUPTED_EXIT} when Ctrl-C ended it, {TERMINATED_EXIT} when a signal to terminate did.
 
 | code | exit | HTTP | text | what to do |
 |---|---|---|---|---|

@@ -91,7 +91,7 @@ def sweep_site(site: Site) -> None:
             settings.get(session, settings.SERVICING_DRIVE), site.config.state_dir
         )
         unfinished = {row.id for row in ledger.unfinished(session)}
-        alive = {f"import-{number}" for number in unfinished}
+        alive = {f"{kind}-{number}" for kind in ("import", "convert") for number in unfinished}
         alive |= {str(number) for number in servicing.unfinished_runs(session, unfinished)}
     for name in workspace.sweep(drive.folder, alive):
         log.info("Removed the workspace %s, which no run uses", name)

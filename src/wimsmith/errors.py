@@ -7,7 +7,7 @@ names the entry in docs/reference/errors.md; `status` is for HTTP; `exit` for th
     ├── Cancelled, Interrupted
     ├── DamagedInput            foreign bytes that break their format's rules
     │   ├── DamagedWim, DamagedHive, DamagedPackage, DamagedManifest, DamagedDelta, DamagedCatalog
-    │   └── DamagedSecurity, UnsafePath
+    │   └── DamagedSecurity, DamagedRegFile, UnsafePath
     ├── LimitExceeded           foreign bytes that follow the rules but ask for too much
     ├── NotSupported            understood, and not done: refused with the reason
     ├── UnknownAlias            an SDDL alias that only a domain or a running system could resolve
@@ -75,6 +75,7 @@ class DamagedHive(DamagedInput):
 
     code = "damaged-hive"
     exit = 32
+    hint = "Look whether it is the right file, copy it again, or take it from another image."
 
 
 class DamagedPackage(DamagedInput):
@@ -118,6 +119,14 @@ class DamagedSecurity(DamagedInput):
 
     code = "damaged-security"
     exit = 44
+
+
+class DamagedRegFile(DamagedInput):
+    """The .reg file is damaged: {}"""
+
+    code = "damaged-reg-file"
+    exit = 48
+    hint = "Nothing was changed. The Registry Editor would skip such a line without a word."
 
 
 class UnknownAlias(WimsmithError):

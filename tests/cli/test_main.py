@@ -118,3 +118,21 @@ def test_a_reader_that_went_away_needs_no_words() -> None:
         assert done.stderr
         done.stdout.close()
         assert done.stderr.read() == b""
+
+
+@pytest.mark.parametrize("module", ["hive.look", "hive.compare", "hive.text", "wim.compare"])
+def test_commands_load_whichever_is_asked_for_first(module: str) -> None:
+    """Each runs in a process of its own, where nothing else has been loaded before."""
+    subprocess.run([sys.executable, "-c", f"import wimsmith.cli.{module}"], check=True)
+
+
+def test_help_breaks_lines_where_the_terminal_ends(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for columns in ("60", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        assert run(["wim", "ls", "--help"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        (first,) = [at for at, line in enumerate(lines) if line.startswith("With --json")]
+        paragraph = lines[first : lines.index("", first)]
+        assert len(paragraph) == 1 + (len(" ".join(paragraph)) - 1) // int(columns)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -136,14 +137,25 @@ def test_progress_into_a_pipe_is_a_line_per_phase(capsys: pytest.CaptureFixture[
     assert written.err == "Copying\nVerifying\n"
 
 
-def test_long_work_into_a_pipe_tells_its_share_now_and_then(
+def test_long_work_into_a_pipe_tells_share_rate_and_remaining_time(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(output, "_PLAIN_INTERVAL_S", 0)
+    clock = iter([100.0, 105.0, 110.0, 300.0, 310.0, 320.0])
+    monkeypatch.setattr(output, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(output, "_PLAIN_INTERVAL_S", 5)
     with output.progress_bar() as progress:
         for done in (0, 25, 50):
-            progress(Event("Copying", done, 100))
-    assert capsys.readouterr().err == "Copying\nCopying 25%\nCopying 50%\n"
+            progress(Event("Copying", done << 20, 100 << 20, "bytes"))
+        for done in (0, 100, 500):
+            progress(Event("Linking", done, 50_000, "files"))
+    assert capsys.readouterr().err.splitlines() == [
+        "Copying",
+        "Copying 25%, 5.0 MiB/s, 0:15 left",
+        "Copying 50%, 5.0 MiB/s, 0:10 left",
+        "Linking",
+        "Linking 0%, 10 files/s, 1:23:10 left",
+        "Linking 1%, 25 files/s, 33:00 left",
+    ]
 
 
 def test_progress_is_silent_with_json_into_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:

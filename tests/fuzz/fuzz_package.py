@@ -2,14 +2,15 @@
 
     PYTHONPATH=tests python -m fuzz.fuzz_package SECONDS FILE...
 
-`test_one_input` is what a coverage-guided fuzzer would call.
+With Atheris installed, coverage guides the search.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-from fuzz.mutation import feed, run
+from fuzz.guided import run
+from fuzz.mutation import feed
 from wimsmith.offline.manifests.component import parse_component
 from wimsmith.offline.manifests.package import parse_package
 from wimsmith.offline.packages.cablisting import list_cabinet
@@ -37,7 +38,7 @@ def _expand(data: bytes) -> None:
 
 
 def _delta(data: bytes) -> None:
-    apply_delta(data, b"reference" * 100, max_bytes=_MAX_TARGET_BYTES)
+    apply_delta(b"reference" * 100, data, max_bytes=_MAX_TARGET_BYTES, proved_elsewhere=True)
 
 
 def _candidates(data: bytes) -> None:

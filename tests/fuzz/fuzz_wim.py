@@ -2,14 +2,15 @@
 
     PYTHONPATH=tests python -m fuzz.fuzz_wim SECONDS FILE...
 
-`test_one_input` is what a coverage-guided fuzzer would call.
+With Atheris installed, coverage guides the search.
 """
 
 import sys
 import tempfile
 from pathlib import Path
 
-from fuzz.mutation import feed, run
+from fuzz.guided import run
+from fuzz.mutation import feed
 from wimsmith.offline.wim._libwim import LibwimCodec
 from wimsmith.offline.wim.container import open_wim
 from wimsmith.offline.wim.document import Document
@@ -30,8 +31,8 @@ def _read_file(data: bytes) -> None:
         with open_wim(Path(file.name), _CODEC) as wim:
             for info in wim.images:
                 _read_metadata(wim.metadata(info.number))
-            for sha1 in wim.blobs:
-                for _block in wim.open_blob(sha1):
+            for _sha1, blocks in wim.open_blobs(wim.blobs):
+                for _block in blocks:
                     pass
             wim.verify_integrity()
 

@@ -1,8 +1,6 @@
-"""What the fuzz targets share: changing bytes for as many seconds as asked."""
+"""What the fuzz targets share: changing bytes, and telling findings from errors of ours."""
 
 import random
-import sys
-import time
 from collections.abc import Callable, Sequence
 
 from wimsmith.errors import WimsmithError
@@ -32,14 +30,3 @@ def mutate(data: bytes, chance: random.Random) -> bytes:
     if not chance.randrange(20):
         del changed[chance.randrange(len(changed)) :]
     return bytes(changed)
-
-
-def run(seconds: float, seeds: Sequence[bytes], target: Callable[[bytes], None]) -> None:
-    """Feed mutated seeds to `target` until the time is over; say how many."""
-    chance = random.Random(1)
-    end = time.monotonic() + seconds
-    count = 0
-    while time.monotonic() < end:
-        target(mutate(chance.choice(seeds), chance))
-        count += 1
-    sys.stdout.write(f"{count} inputs\n")

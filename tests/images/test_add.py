@@ -1,13 +1,20 @@
 """Adding an image: what is stored, what is refused, and that the source stays as it is."""
 
 import os
+import shlex
 import shutil
 import stat
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from offline.wim.handmade import Handmade
 from sitekit import Api, Practice, sha256
+from wimsmith.offline.wim.header import HEADER_BYTES, VERSION_SOLID, Header, Location
+from wimsmith.offline.wim.split import split_wim
 
 
 def test_inspecting_shows_the_indexes_and_stores_nothing(api: Api, practice: Practice) -> None:
@@ -138,7 +145,7 @@ def test_a_name_is_used_once_whatever_its_case(api: Api, practice: Practice) -> 
     ("name", "code", "words"),
     [
         ("missing.wim", "path-unreachable", "No such file"),
-        ("image.esd", "not-supported", "esd"),
+        ("missing.esd", "path-unreachable", "No such file"),
         ("image.swm", "not-supported", "split"),
         ("image.iso", "invalid-input", "does not end in the name of a .wim file"),
         ("", "invalid-input", "does not end in the name of a .wim file"),
@@ -157,6 +164,61 @@ def test_a_path_that_is_no_image_is_refused_with_the_reason(
 
     assert problem["code"] == code
     assert words.lower() in problem["detail"].lower()
+    assert api.get("/jobs")["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts", "words"),
+    [(0x8, 2, "part of a split set"), (0x20, 1, "whose content is in another one")],
+)
+def test_a_file_that_is_not_whole_is_refused(api: Api, flags: int, parts: int, words: str) -> None:
+    for part in range(parts, 0, -1):
+        made = Handmade(flags=flags, part=part, parts=parts, image_count=1)
+        made.raw(b"content of part %d" % part)
+        if part == 1:
+            made.image(b"")
+        path = made.write(api.media / f"image{part if part > 1 else ''}.wim")
+
+    problem = api.refused("POST", "/images", {"path": os.fspath(path)})
+
+    assert problem["code"] == "not-supported"
+    assert words in problem["detail"]
+    assert "wimsmith wim" in problem["hint"]
+    assert api.get("/jobs")["items"] == []
+
+
+def test_a_part_of_a_split_image_is_refused_with_the_command_that_joins_it(
+    api: Api, practice: Practice
+) -> None:
+    part = api.media / "two parts" / "install.swm"
+    part.parent.mkdir()
+    whole = practice.image(2)
+    split_wim(whole, part, whole.stat().st_size * 2 // 3)
+    hint = api.refused("POST", "/images", {"path": os.fspath(part)})["hint"]
+
+    command = hint.partition("`")[2].partition("`")[0].replace("TARGET", f"{api.media}/joined")
+    arguments = shlex.split(command)[1:]
+    environment = dict(os.environ) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = [sys.executable, "-m", "wimsmith.cli", *arguments]
+    subprocess.run(run, check=True, env=environment, capture_output=True)
+
+    assert len(list(part.parent.iterdir())) > 1
+    assert api.get(f"/images/{api.add(api.media / 'joined.wim')}")["index_count"] == 2
+
+
+def test_an_encrypted_esd_is_refused_by_name(api: Api, practice: Practice) -> None:
+    data = practice.image().read_bytes()
+    document = "<WIM><ESD><ENCRYPTED/></ESD></WIM>".encode("utf-16")
+    xml = Location(len(document), 2, len(data), len(document))
+    header = replace(Header.parse(data), xml=xml, version=VERSION_SOLID)
+    path = api.media / "download.esd"
+    path.write_bytes(header.pack() + data[HEADER_BYTES:] + document)
+
+    problem = api.refused("POST", "/images", {"path": os.fspath(path)})
+
+    assert problem["code"] == "not-supported"
+    assert "encrypted-esd" in problem["detail"]
+    assert "ISO" in problem["hint"]
     assert api.get("/jobs")["items"] == []
 
 

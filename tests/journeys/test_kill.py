@@ -19,12 +19,16 @@ from sitekit import Practice, sha256
 from wimsmith.app import job_steps
 from wimsmith.db.engine import Database
 from wimsmith.images.models import Image, ImageVersion
+from wimsmith.offline.wim.codec import Compression
+from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.export import export_images
+from wimsmith.offline.wim.making import Packing
 from wimsmith.site.drive import FOLDER
 from wimsmith.storage.models import BlobLease
 
 CASES: dict[str, tuple[str, ...]] = {
-    "add-image": ("extract", "store", "register"),
-    "reload-image": ("store", "register"),
+    "add-image": ("extract", "convert", "store", "register"),
+    "reload-image": ("convert", "store", "register"),
     "extract-index": ("extract", "store", "register"),
     "export-image": ("copy", "note"),
     "import-updates": ("scan", "import", "cleanup"),
@@ -66,7 +70,13 @@ class Scene:
 
     site: LiveSite
     practice: Practice
-    name: str
+    kind: str
+    step: str
+    point: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind}-{self.step}-{self.point}"
 
     @property
     def number(self) -> int:
@@ -79,9 +89,14 @@ class Scene:
         folder.mkdir(exist_ok=True)
         return folder
 
-    def source(self, indexes: int = 1, seed: str = "practice") -> Path:
+    def source(self, indexes: int = 1, seed: str = "practice", *, solid: bool = False) -> Path:
         target = self.media / "install.wim"
-        shutil.copyfile(self.practice.image(indexes, seed), target)
+        made = self.practice.image(indexes, seed)
+        if solid:
+            packing = Packing(solid=True)
+            export_images(made, None, target, packing=packing, overwrite=True)
+        else:
+            shutil.copyfile(made, target)
         return target
 
     def added(self, indexes: int = 1) -> str:
@@ -105,7 +120,7 @@ class Scene:
         if kind in {"reload-image", "extract-index", "export-image", SERVICING}:
             self.package_id = self.added(indexes=2)
         if kind == "reload-image":
-            self.source(seed="other")
+            self.source(seed="other", solid=self.step == "convert")
         if kind == SERVICING:
             found = self.site.done(
                 "POST", "/updates/import", {"path": os.fspath(self.practice.update("rollup"))}
@@ -116,8 +131,9 @@ class Scene:
             self.site.send("PUT", "/settings/experimental_native_servicing", {"value": True})
 
     def _add(self) -> None:
-        body = {"path": os.fspath(self.source(2)), "name": self.name, "index": 2}
-        self.site.send("POST", "/images", body)
+        solid = self.step == "convert"
+        body: dict[str, Any] = {"path": os.fspath(self.source(2, solid=solid)), "name": self.name}
+        self.site.send("POST", "/images", body if solid else body | {"index": 2})
 
     def _reload(self) -> None:
         self.site.send("POST", f"/images/{self.package_id}/reload")
@@ -179,7 +195,7 @@ def test_kill_and_restart(
 ) -> None:
     site: LiveSite = request.getfixturevalue(f"{database}_site")
     site.revive()
-    scene = Scene(site, practice, f"{kind}-{step}-{point}")
+    scene = Scene(site, practice, kind, step, point)
     scene.prepare(kind)
     site.arm(kind, step, point)
     with contextlib.suppress(httpx2.TransportError):  # death may be faster than the answer
@@ -201,6 +217,9 @@ def _check_added(scene: Scene, job: Any) -> None:
     image = scene.site.get(f"/images/{scene.name}")
     extracted = scene.media / "install-index2.wim"
     assert image["package_id"] == job["result"]["package_id"]
+    if scene.step == "convert":
+        _check_converted(scene, image["sha256"], scene.practice.image(2))
+        return
     assert image["source_path"] == os.fspath(extracted)
     assert image["sha256"] == sha256(extracted)
     assert sha256(scene.media / "install.wim") == sha256(scene.practice.image(2))
@@ -209,7 +228,20 @@ def _check_added(scene: Scene, job: Any) -> None:
 def _check_reloaded(scene: Scene, job: Any) -> None:
     image = scene.site.get(f"/images/{scene.package_id}")
     assert (image["current_version"], job["result"]["changed"]) == (2, True)
-    assert image["sha256"] == sha256(scene.practice.image(seed="other"))
+    made = scene.practice.image(seed="other")
+    if scene.step == "convert":
+        _check_converted(scene, image["sha256"], made)
+    else:
+        assert image["sha256"] == sha256(made)
+
+
+def _check_converted(scene: Scene, digest: str, made: Path) -> None:
+    """The library has an ordinary file with the images of what was once made solid."""
+    blob = scene.site.state / "content" / "blobs" / digest[:2] / digest
+    with open_wim(blob) as found, open_wim(made) as wanted:
+        assert (found.kinds, found.compression) == ((), Compression.LZX)
+        assert found.blobs.keys() == wanted.blobs.keys()
+        assert len(found.images) == len(wanted.images)
 
 
 def _check_extracted(scene: Scene, job: Any) -> None:

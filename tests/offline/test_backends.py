@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from offline.wim import judges
+from wimsmith.errors import Cancelled
+from wimsmith.offline import backends
 from wimsmith.offline.backends import NativeBackend, UpdateOutcome
 from wimsmith.offline.components.install import ApplyOptions
 from wimsmith.offline.packages.signatures import Anchors
 from wimsmith.offline.packages.trust import TrustPolicy
+from wimsmith.offline.progress import Event
 from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Verdict
 from wimsmith.offline.wim.codec import Codec
 from wimsmith.offline.wim.container import open_wim
@@ -128,3 +131,65 @@ def test_a_file_that_is_no_package_is_one_clear_verdict(
     update.write_bytes(b"MZ" + bytes(5000))
     outcome = apply(image_path, update, tmp_path / "set", options)
     assert (outcome.verdict, outcome.code) == (Verdict.NOT_SUPPORTED, "not-cbs")
+
+
+def test_a_file_whose_own_signature_does_not_hold_is_refused(
+    image_path: Path, practice_signer: PracticeRoot, options: ApplyOptions, tmp_path: Path
+) -> None:
+    """Its catalogs hold; what stands behind its end is said to be nothing by its header."""
+    update = build_update(preset("small"), tmp_path / "u.cab", root=practice_signer)
+    update.write_bytes(update.read_bytes() + b"the signature of somebody")
+    outcome = apply(image_path, update, tmp_path / "out", options)
+    assert (outcome.verdict, outcome.code) == (Verdict.FAILED, "untrusted:file-signature")
+    assert not (tmp_path / "out").exists()
+
+
+def test_many_workers_write_the_same_file_as_one(
+    image_path: Path,
+    practice_signer: PracticeRoot,
+    options: ApplyOptions,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    update = build_update(preset("every-element"), tmp_path / "u.cab", root=practice_signer)
+    assert apply(image_path, update, tmp_path / "set", options).verdict is Verdict.APPLIED
+    digests = set()
+    for workers in (1, 4):
+        monkeypatch.setattr(backends, "codec_workers", lambda *_form, count=workers: count)
+        target = tmp_path / f"{workers}.wim"
+        report = NativeBackend().commit(
+            base=image_path, changed={1: [tmp_path / "set"]}, target=target, modified=NOW
+        )
+        digests.add(report.sha256)
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("phase", ["open image", "compress", "check"])
+def test_a_cancelled_commit_leaves_no_file(
+    image_path: Path,
+    practice_signer: PracticeRoot,
+    options: ApplyOptions,
+    tmp_path: Path,
+    phase: str,
+) -> None:
+    """Cancelled where somebody waits for the codec: the event of a beat is the one before it."""
+    seen: list[str] = []
+
+    def cancel(event: Event) -> None:
+        seen.append(event.phase)
+        if seen.count(phase) > 1:
+            raise Cancelled("by alice")
+
+    update = build_update(preset("small"), tmp_path / "u.cab", root=practice_signer)
+    apply(image_path, update, tmp_path / "set", options)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(Cancelled, match="by alice"):
+        NativeBackend().commit(
+            base=image_path,
+            changed={1: [tmp_path / "set"]},
+            target=folder / "new.wim",
+            modified=NOW,
+            progress=cancel,
+        )
+    assert list(folder.iterdir()) == []

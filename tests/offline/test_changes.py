@@ -16,6 +16,7 @@ from wimsmith.offline.changes import (
     MakeDirectory,
     PutFile,
     Remove,
+    Rename,
     ReplaceContent,
     SetSecurity,
     SetValue,
@@ -34,6 +35,8 @@ def every_edit(content: Content) -> ChangeSet:
             MakeDirectory("Windows/New", security=b"\x01\x00", attributes=0x10, times=TIMES),
             PutFile("Windows/New/a.dll", content.sha1, b"sd", 0x20, TIMES, "A~1.DLL"),
             ReplaceContent("Windows/b.dll", content.sha1),
+            ReplaceContent("Windows/b2.dll", content.sha1, 7),
+            Rename("Windows/b.dll", "Windows/New/b.dll"),
             Link("Windows/c.dll", "Windows/New/a.dll"),
             SetSecurity("Windows/c.dll", b"sd2"),
             Remove("Windows/old"),
@@ -93,6 +96,19 @@ def test_a_broken_document_is_one_clear_error(tmp_path: Path, broken: str) -> No
         load(tmp_path)
 
 
+def test_a_set_that_an_older_version_saved_is_read(tmp_path: Path, content: Content) -> None:
+    save(every_edit(content), tmp_path / "01")
+    document = json.loads((tmp_path / "01/changes.json").read_text())
+    rows = [row for row in document["tree"] if row["op"] != "rename"]
+    for row in rows:
+        row.pop("written", None)
+    document |= {"format": 1, "tree": rows}
+    (tmp_path / "01/changes.json").write_text(json.dumps(document))
+    loaded = load(tmp_path / "01")
+    assert ReplaceContent("Windows/b2.dll", content.sha1) in loaded.tree
+    assert len(loaded.tree) == len(rows)
+
+
 def test_an_unknown_edit_is_refused(tmp_path: Path) -> None:
     document = {"format": 1, "content": {}, "tree": [{"op": "format-disk"}], "registry": []}
     (tmp_path / "changes.json").write_text(json.dumps(document))
@@ -119,6 +135,7 @@ edits = st.one_of(
     st.builds(Remove, names),
     st.builds(Link, names, names),
     st.builds(MakeDirectory, names),
+    st.builds(Rename, names, names),
 )
 sets = st.builds(ChangeSet, tree=st.lists(edits, max_size=4).map(tuple))
 

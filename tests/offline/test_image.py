@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wimsmith.errors import NotFound, NotSupported, UnsafePath
+from wimsmith.errors import LimitExceeded, NotFound, NotSupported, UnsafePath
 from wimsmith.offline.changes import (
     ChangeSet,
     Content,
@@ -20,7 +20,7 @@ from wimsmith.offline.changes import (
 )
 from wimsmith.offline.facts import PackageState, control_set, image_facts
 from wimsmith.offline.image import open_view
-from wimsmith.offline.security import inherit
+from wimsmith.offline.security import compile_sddl, display_sddl, inherit
 from wimsmith.offline.wim.container import Wim
 
 HOSTS = "Windows/System32/drivers/etc/hosts"
@@ -159,3 +159,33 @@ def test_what_is_new_inherits_its_security_as_on_windows(image: Wim, content: Co
     assert folder.security == inherit(above.security, is_directory=True)
     assert file.security == inherit(folder.security, is_directory=False)
     assert folder.times == file.times == above.times
+
+
+def test_new_keys_inherit_their_security_as_on_windows(image: Wim) -> None:
+    view = open_view(image, 1)
+    descriptor = compile_sddl("O:BAG:SYD:PAI(A;CI;KA;;;SY)(A;;KR;;;BU)")
+    view.stack(
+        ChangeSet(
+            registry=(
+                CreateKey("SOFTWARE", "Top", descriptor),
+                CreateKey("SOFTWARE", r"Top\Made"),
+                text_value(r"Top\By\Value", "name", "text"),
+                CreateKey("SOFTWARE", r"Top\Above\Own", descriptor),
+            )
+        )
+    )
+    hive = view.hive("SOFTWARE")
+    for path in ("Made", "By", r"By\Value", "Above"):
+        key = hive.key(rf"Top\{path}")
+        assert key is not None
+        assert display_sddl(key.security) == "O:BAG:SYD:AI(A;CIID;KA;;;SY)"
+    for path in ("Top", r"Top\Above\Own"):
+        key = hive.key(path)
+        assert key is not None
+        assert key.security == descriptor
+
+
+def test_a_hive_that_is_too_large_is_not_read(image: Wim, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wimsmith.offline.image.MAX_HIVE_BYTES", 4096)
+    with pytest.raises(LimitExceeded):
+        open_view(image, 1).hive("SOFTWARE")

@@ -5,6 +5,7 @@ import re
 import subprocess
 import xml.etree.ElementTree as ET
 from base64 import b64decode
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ ASM = "{urn:schemas-microsoft-com:asm.v3}"
 DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
 DAMAGED = {"corrupt-payload", "corrupt-manifest", "missing-payload", "truncated"}
 UNTRUSTED = {"unsigned", "foreign-root", "wrong-catalog", "broken-signature"}
+WRAPPED = {"container-index", "wim-update"}
+INDEX = "{urn:ContainerIndex}"
 
 
 def unpack(path: Path, target: Path) -> dict[str, bytes]:
@@ -81,7 +84,7 @@ def _tags(data: bytes) -> list[int]:
     return [match.start() for match in re.finditer(pattern, data)]
 
 
-@pytest.mark.parametrize("name", [one for one in preset_names() if one != "truncated"])
+@pytest.mark.parametrize("name", sorted(set(preset_names()) - WRAPPED - {"truncated"}))
 def test_every_preset_unpacks(
     name: str, tmp_path: Path, root: PracticeRoot, generation: Generation
 ) -> None:
@@ -96,13 +99,63 @@ def test_every_preset_unpacks(
     ]
 
 
+def test_members_of_an_index_are_what_it_says(
+    tmp_path: Path, root: PracticeRoot, generation: Generation
+) -> None:
+    path = make("container-index", tmp_path, root, generation)
+    members = unpack(path, tmp_path / "out")
+    files = list(ET.fromstring(members["_manifest_.cix.xml"]).iter(f"{INDEX}File"))
+    digests = {file.attrib["id"]: file.find(f"{INDEX}Hash") for file in files}
+    kinds: Counter[str] = Counter()
+    for file in files:
+        source = file.find(f"{INDEX}Delta/{INDEX}Source")
+        basis = file.find(f"{INDEX}Delta/{INDEX}Basis")
+        own = digests[file.attrib["id"]]
+        assert own is not None
+        if source is None:
+            assert basis is not None
+            of_basis = digests[basis.attrib["file"]]
+            assert of_basis is not None
+            assert of_basis.attrib == own.attrib
+            kinds["copy"] += 1
+            continue
+        stated = source.find(f"{INDEX}Hash")
+        assert stated is not None
+        stored = members[source.attrib["name"]]
+        assert hashlib.new(stated.attrib["alg"], stored).hexdigest() == stated.attrib["value"]
+        kinds[source.attrib["type"]] += 1
+        if source.attrib["type"] == "RAW":
+            assert (stated.attrib, str(len(stored))) == (own.attrib, file.attrib["length"])
+    assert kinds["PA30"] == 2
+    assert kinds["copy"] >= 4
+    assert {file.attrib["name"] for file in files} >= {"update.mum", "update-bf.mum"}
+
+
+def test_a_wim_update_is_a_wim_file_to_others(tmp_path: Path, root: PracticeRoot) -> None:
+    path = make("wim-update", tmp_path, root, Generation.WINDOWS_11)
+    assert path.suffix == ".msu"
+    run("wimlib-imagex", "apply", path, "1", tmp_path / "out")
+    found = {one.name.removeprefix(path.stem) for one in (tmp_path / "out").iterdir()}
+    assert found == {
+        ".psf",
+        ".wim",
+        "-pkgProperties.txt",
+        "SSU-26100.1000-x64.cab",
+        "DesktopDeployment.cab",
+        "onepackage.AggregatedMetadata.cab",
+    }
+    run("wimlib-imagex", "apply", tmp_path / "out" / f"{path.stem}.wim", "1", tmp_path / "inner")
+    assert (tmp_path / "inner" / "update.mum").is_file()
+    assert not list(tmp_path.glob("*.inner"))
+
+
 def test_a_truncated_update_does_not_unpack(tmp_path: Path, root: PracticeRoot) -> None:
     path = make("truncated", tmp_path, root, Generation.WINDOWS_10)
     result = subprocess.run(["7z", "t", path], check=False, capture_output=True)
     assert result.returncode != 0
 
 
-@pytest.mark.parametrize("name", sorted(set(preset_names()) - DAMAGED - UNTRUSTED))
+@pytest.mark.parametrize("name", sorted(set(preset_names()) - DAMAGED - UNTRUSTED - WRAPPED))
 def test_manifests_digests_names_and_catalogs_agree(
     name: str, tmp_path: Path, root: PracticeRoot, generation: Generation
 ) -> None:

@@ -77,6 +77,28 @@ def test_the_new_version_is_accepted_by_an_outside_reader(
     assert "successfully verified" in found.stdout
 
 
+def test_an_update_of_deltas_is_installed_like_any_other(
+    ready: Api, practice: Practice, tmp_path: Path
+) -> None:
+    """Its files are rebuilt from the container index; of two branches the general one is used."""
+    image = ready.add(practice.image(2))
+    update = ready.import_update(practice.update("container-index"))
+    likely = ready.get(f"/images/{image}/choices")["items"][0]["indexes"]
+    assert {one["likely"] for one in likely} == {"applicable"}
+
+    run = ready.service(image, update)
+
+    assert (run["status"], _words(run)) == ("Successful", ["Installed"] * 2)
+    blob = ready.site.store.path(ready.get(f"/images/{image}")["sha256"])
+    path = "/Windows/System32/first/indexed.dll"
+    options = [path, f"--dest-dir={tmp_path}", "--no-acls"]
+    command = ["wimlib-imagex", "extract", os.fspath(blob), "2", *options]
+    subprocess.run(command, check=True, capture_output=True)
+    assert b"entry 200 as of GDR" in (tmp_path / "indexed.dll").read_bytes()
+    again = ready.service(image, update)
+    assert (again["status"], set(_words(again))) == ("Nothing applied", {"Already installed"})
+
+
 def test_the_lineage_tells_of_both_servicings(ready: Api, practice: Practice) -> None:
     image = ready.add(practice.image())
     runs = [

@@ -8,6 +8,11 @@ from typing import Any
 import pytest
 
 from sitekit import Api, Practice, sha256
+from wimsmith.errors import Interrupted
+from wimsmith.offline.packages.kinds import Obstacle
+from wimsmith.offline.packages.planning import planned_facts
+from wimsmith.offline.progress import Event
+from wimsmith.practice.cabinet import build_cabinet
 from wimsmith.updates.models import Update, UpdateState
 
 
@@ -84,6 +89,61 @@ def test_a_file_that_is_no_package_is_recorded_too(api: Api) -> None:
     assert api.get(f"/updates/{refused['id']}")["identity"] == ""
 
 
+def test_an_update_of_deltas_in_two_branches_is_ready(api: Api, practice: Practice) -> None:
+    (number,) = _import(api, practice.update("container-index"))["imported"]
+
+    update = api.get(f"/updates/{number}")
+    assert (update["state"], update["article"]) == ("ready", "KB5000040")
+    assert sorted(update["branches"]) == ["gdr", "ldr"]
+    assert (update["findings"], update["parts"], update["needed"]) == ([], [], "")
+
+
+def test_where_an_update_leads_to_is_shown_also_if_it_is_refused(
+    api: Api, practice: Practice
+) -> None:
+    (ready,) = _import(api, practice.update("rollup"))["imported"]
+    (refused,) = _import(api, practice.update("wim-update"))["refused"]
+
+    assert api.get(f"/updates/{ready}")["leads_to"] == "19041.501"
+    update = api.get(f"/updates/{refused['id']}")
+    assert (update["state"], update["reason_code"]) == ("refused", "container-wim")
+    assert (update["needs_build"], update["leads_to"]) == ("10.0.19041.1", "19041.701")
+    assert update["identity"].startswith("Package_for_RollupFix~")
+    assert update["servicing_stacks"] == ["SSU-26100.1000-x64.cab"]
+    assert "opens WIM containers" in update["needed"]
+
+
+def test_of_several_packages_in_one_file_each_is_shown(api: Api, practice: Practice) -> None:
+    members = {f"{name}.cab": practice.update(name).read_bytes() for name in ("small", "driver")}
+    order = b"1=small.cab\r\n2=driver.cab\r\n"
+    path = api.media / "set.msu"
+    path.write_bytes(build_cabinet({"WSUSSCAN.cab": b"", "PkgInstallOrder.txt": order, **members}))
+
+    (refused,) = _import(api, path)["refused"]
+
+    update = api.get(f"/updates/{refused['id']}")
+    assert (update["reason_code"], update["identity"]) == ("several-packages", "")
+    first, second = update["parts"]
+    assert (first["name"], first["findings"]) == ("small.cab", [])
+    assert first["identity"].startswith("Package_for_KB5000006~")
+    assert [one["code"] for one in second["findings"]] == ["driver-element"]
+    assert list(api.site.store.list()) == []
+
+
+def test_a_stop_of_the_service_is_no_property_of_a_package(
+    api: Api, practice: Practice, tmp_path: Path
+) -> None:
+    """What is interrupted goes on later; it must not be noted as a part that cannot be read."""
+
+    def stop(event: Event) -> None:
+        raise Interrupted("the service stops")
+
+    path = practice.update("wim-update")
+    obstacle = Obstacle("container-wim", "a WIM container")
+    with pytest.raises(Interrupted):
+        planned_facts(path, tmp_path / "work", obstacle, progress=stop)
+
+
 def test_the_same_file_is_kept_once(api: Api, practice: Practice) -> None:
     first = _import(api, practice.update("small"))
     second = _import(api, practice.update("small"))
@@ -152,7 +212,7 @@ def test_updates_are_searched_and_filtered(api: Api, practice: Practice) -> None
 
     assert articles(q="rollup") == {"KB5000001"}
     assert articles(architecture="arm64") == {"KB5000016"}
-    assert articles(architecture="x64") == {"KB5000001", "KB5000006"}
+    assert articles(architecture="x64") == {"KB5000001", "KB5000006", "KB5000018"}
     assert len(api.get("/updates", architecture="All")["items"]) == 4
     assert len(api.get("/updates", state="refused")["items"]) == 1
     assert len(api.get("/updates", q="psfx")["items"]) == 1

@@ -41,10 +41,10 @@ Wait = Annotated[bool, Parameter(negative="--no-wait")]
 
 @app.command
 def inspect(path: str) -> None:
-    r"""Show what a WIM file holds, before it is added.
+    r"""Show what a WIM or ESD file holds, before it is added.
 
     Args:
-        path: Path of the WIM file on the server, or `\\server\share\file.wim`.
+        path: Path of the file on the server, or `\\server\share\file.wim`.
     """
     with site() as one:
         found = one.post("/images/inspect", {"path": server_path(path)})
@@ -65,10 +65,13 @@ def add(
     extract_folder: str | None = None,
     wait: Wait = True,
 ) -> None:
-    r"""Add a WIM file as an image; the file itself is never changed.
+    r"""Add a WIM or ESD file as an image; the file itself is never changed.
+
+    Of a solid (ESD) or pipable file an ordinary LZX WIM is made for the library; `wimsmith image
+    inspect` says so beforehand.
 
     Args:
-        path: Path of the WIM file on the server, or `\\server\share\file.wim`.
+        path: Path of the file on the server, or `\\server\share\file.wim`.
         index: Extract this index into a new file beside the source, and add that one.
         name: Name of the image; the file name without `.wim` if not given.
         version: Version as your organisation counts it, any text.
@@ -423,6 +426,9 @@ def _print_inspected(found: Row) -> None:
             "file": found["path"],
             "size": human_size(found["size_bytes"]),
             "compression": found["compression"],
+            "converted": f"{found['conversion']}: an ordinary WIM is made of it"
+            if found["conversion"]
+            else "",
             "suggested name": found["suggested"]["name"],
         }
     )

@@ -6,6 +6,7 @@ is a bar on a terminal and a plain line per phase elsewhere.
 
 import json
 import os
+import re
 import sys
 import time
 import traceback
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
 _PLAIN_INTERVAL_S = 10.0
-_UNSEEN = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233), " ")
+_WRITING_DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_UNSEEN = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233, *_WRITING_DIRECTIONS), " ")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -42,7 +45,8 @@ options = Options()
 
 def print_json(value: object) -> None:
     """Print one JSON document: dataclasses, mappings, enums, paths, times, bytes (as hex)."""
-    _write(sys.stdout, json.dumps(value, indent=2, ensure_ascii=False, default=_plain))
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
+    _write(sys.stdout, _SURROGATES.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 def print_line(text: str = "") -> None:
@@ -106,6 +110,11 @@ def human_size(size_bytes: int) -> str:
     return f"{size_bytes} B" if unit == "B" else f"{size:.1f} {unit}"
 
 
+def counted(count: int, noun: str) -> str:
+    """A number of things for people, for example `1 image` or `2 images`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def is_terminal() -> bool:
     """Whether stderr is a terminal that can redraw a line."""
     return sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb"
@@ -116,8 +125,8 @@ def progress_bar() -> Iterator[Progress]:
     """Progress of an operation, shown on stderr.
 
     Used as `with progress_bar() as progress: work(progress)`.
-    A bar per phase on a terminal; elsewhere a line when a phase starts, and its share every ten
-    seconds. Nothing with `--json` unless stderr is a terminal.
+    A bar per phase on a terminal; elsewhere a line when a phase starts, and every ten seconds its
+    share, its rate and the time that is left. Nothing with `--json` unless stderr is a terminal.
     """
     if is_terminal():
         with _rich_bars() as bars:
@@ -199,21 +208,56 @@ def _ignore(_event: Event) -> None:
 
 
 class _PlainProgress:
-    """One line per phase, then one every ten seconds: for pipes and log files."""
+    """One line per phase, then one every ten seconds: for pipes and log files.
+
+    A phase that comes again, as for each part of a set, is not announced again.
+    """
 
     def __init__(self) -> None:
         self._phase = ""
+        self._announced: set[str] = set()
         self._due = 0.0
+        self._began = 0.0
+        self._first = 0
 
     def __call__(self, event: Event) -> None:
         now = time.monotonic()
         if event.phase != self._phase:
-            note(_visible(event.phase))
+            self._phase, self._began, self._first = event.phase, now, event.done
+        if event.phase not in self._announced:
+            self._announced.add(event.phase)
+            note(_phase_text(event))
         elif now >= self._due and event.fraction is not None:
-            note(f"{_visible(event.phase)} {event.fraction:.0%}")
+            note(f"{_phase_text(event)} {event.fraction:.0%}{self._pace(event, now)}")
         else:
             return
-        self._phase, self._due = event.phase, now + _PLAIN_INTERVAL_S
+        self._due = now + _PLAIN_INTERVAL_S
+
+    def _pace(self, event: Event, now: float) -> str:
+        """Rate since the phase began, and the time left at that rate."""
+        elapsed_s, done = now - self._began, event.done - self._first
+        if elapsed_s <= 0 or done <= 0:
+            return ""
+        rate = done / elapsed_s
+        left = _duration(max(0, event.total - event.done) / rate)
+        return f", {_rate(rate, event.unit)}, {left} left"
+
+
+def _phase_text(event: Event) -> str:
+    phase = _visible(event.phase)
+    return phase[:1].upper() + phase[1:]
+
+
+def _rate(per_second: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{human_size(int(per_second))}/s"
+    return f"{per_second:,.0f} {unit}/s"
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 class _RichProgress:
@@ -227,12 +271,10 @@ class _RichProgress:
         if event.phase not in self._tasks:
             for task in self._tasks.values():
                 self._bars.stop_task(task)
-            self._tasks[event.phase] = self._bars.add_task(
-                _visible(event.phase), total=None, rate=""
-            )
+            self._tasks[event.phase] = self._bars.add_task(_phase_text(event), total=None, rate="")
         task = self._tasks[event.phase]
         speed = self._bars.tasks[self._bars.task_ids.index(task)].speed
-        rate = f"{human_size(int(speed))}/s" if speed and event.unit == "bytes" else ""
+        rate = _rate(speed, event.unit) if speed else ""
         self._bars.update(task, completed=event.done, total=event.total or None, rate=rate)
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Self
 
 from wimsmith.errors import AlreadyExists, Cancelled, Interrupted, WimsmithError
+from wimsmith.images.convert import packing_for
 from wimsmith.offline.durable import fsync_folder
 from wimsmith.offline.progress import Progress
 from wimsmith.offline.wim.export import export_images
+from wimsmith.offline.wim.making import Announce, untold
 from wimsmith.storage.files import name_new
 
 log = logging.getLogger("wimsmith.images")
@@ -25,27 +27,33 @@ class Extraction:
     index_number: int
     target: Path
     part: Path
+    conversion: str = ""
 
     @classmethod
-    def of(cls, source: Path, index_number: int, target: Path, job_id: str) -> Self:
-        return cls(source, index_number, target, target.with_name(f".{target.name}.{job_id}.part"))
+    def of(
+        cls, source: Path, index_number: int, target: Path, job_id: str, conversion: str = ""
+    ) -> Self:
+        part = target.with_name(f".{target.name}.{job_id}.part")
+        return cls(source, index_number, target, part, conversion)
 
 
-def command_line(source: Path, index_number: int, target: Path) -> str:
+def command_line(wanted: Extraction) -> str:
     """The command that can be run here to the same effect."""
-    arguments = ["wimsmith", "wim", "export", os.fspath(source), str(index_number)]
-    return shlex.join([*arguments, os.fspath(target)])
+    source, target = os.fspath(wanted.source), os.fspath(wanted.target)
+    arguments = ["wimsmith", "wim", "export", source, str(wanted.index_number), target]
+    return shlex.join([*arguments, *(("--compress", "lzx") if wanted.conversion else ())])
 
 
-def dism_line(source: Path, index_number: int, target: Path) -> str:
+def dism_line(wanted: Extraction) -> str:
     """The command that does the same on Windows."""
-    return (
-        f'dism /Export-Image /SourceImageFile:"{source}" /SourceIndex:{index_number} '
-        f'/DestinationImageFile:"{target}"'
+    line = (
+        f'dism /Export-Image /SourceImageFile:"{wanted.source}"'
+        f' /SourceIndex:{wanted.index_number} /DestinationImageFile:"{wanted.target}"'
     )
+    return f"{line} /Compress:max" if wanted.conversion else line
 
 
-def extract_index(wanted: Extraction, progress: Progress) -> str:
+def extract_index(wanted: Extraction, progress: Progress, tell: Announce = untold) -> str:
     """Make the new file; it appears whole or not at all. Doing it again after a crash is safe.
 
     The command line is in smsprov.log and dism.log before the work begins, and the error of the
@@ -63,7 +71,14 @@ def extract_index(wanted: Extraction, progress: Progress) -> str:
     _announce(wanted)
     try:
         wanted.part.unlink(missing_ok=True)
-        export_images(wanted.source, [wanted.index_number], wanted.part, progress=progress)
+        export_images(
+            wanted.source,
+            [wanted.index_number],
+            wanted.part,
+            packing=packing_for(wanted.conversion),
+            progress=progress,
+            tell=tell,
+        )
         name_new(wanted.part, wanted.target)
         fsync_folder(wanted.target.parent)
     except (Cancelled, Interrupted):
@@ -93,10 +108,9 @@ def _published(wanted: Extraction) -> bool:
 
 
 def _announce(wanted: Extraction) -> None:
-    arguments = (wanted.source, wanted.index_number, wanted.target)
     for logger in (log, dism_log):
-        logger.info("%s", command_line(*arguments))
-        logger.info("%s", dism_line(*arguments))
+        logger.info("%s", command_line(wanted))
+        logger.info("%s", dism_line(wanted))
 
 
 def _tell_failure(wanted: Extraction, error: Exception) -> None:

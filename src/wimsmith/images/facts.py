@@ -13,11 +13,22 @@ from wimsmith.offline.facts import ImageFacts, InstalledPackage, image_facts
 from wimsmith.offline.filetime import to_datetime
 from wimsmith.offline.image import open_view
 from wimsmith.offline.progress import Event, Progress, silent
-from wimsmith.offline.wim.container import Wim, open_wim
+from wimsmith.offline.wim.container import Kind, Wim, open_wim
+from wimsmith.offline.wim.counting import count_content
 from wimsmith.offline.wim.document import ImageInfo, WindowsInfo
-from wimsmith.offline.wim.remedies import EXPORT_AS_LZX
+from wimsmith.offline.wim.remedies import EXPORT_AS_LZX, EXPORT_DELTA, JOIN
+from wimsmith.offline.wim.tree import EMPTY_SHA1
+from wimsmith.offline.wim.watch import Watch
 from wimsmith.offline.wim.worker import WorkerCodec
 
+_NOT_WHOLE = {
+    Kind.SPLIT: ("part of a split set", JOIN),
+    Kind.METADATA_ONLY: ("a file whose content is in another one", EXPORT_DELTA),
+}
+_CONVERTED = {
+    Kind.SOLID: "a solid file (ESD)",
+    Kind.PIPABLE: "a pipable file, which Windows does not read",
+}
 _ARCHITECTURES = {0: "x86", 5: "arm", 9: "amd64", 12: "arm64"}
 
 
@@ -63,13 +74,14 @@ class IndexFacts:
 
 @dataclass(frozen=True, slots=True)
 class FileFacts:
-    """A WIM file."""
+    """A WIM file. `conversion` says what it is if it must be converted, and is empty if not."""
 
     size_bytes: int
     guid: str
     compression: str
     chunk_size: int
     indexes: tuple[IndexFacts, ...]
+    conversion: str = ""
 
 
 def read_container(path: Path) -> FileFacts:
@@ -80,6 +92,7 @@ def read_container(path: Path) -> FileFacts:
         NotSupported: split, encrypted and other files that cannot be added, with what to do.
     """
     with WorkerCodec() as codec, open_wim(path, codec) as wim:
+        _check_kind(wim)
         return _checked(_file(wim, tuple(_index(info, None) for info in wim.images)), path)
 
 
@@ -88,16 +101,35 @@ def read_file(path: Path, progress: Progress = silent) -> FileFacts:
 
     Raises:
         DamagedWim, DamagedHive: the file, or a hive in it, cannot be read.
-        NotSupported: as `read_container`.
+        NotSupported: as `read_container`, or a file that is to be converted first.
     """
-    with WorkerCodec() as codec, open_wim(path, codec) as wim:
-        _check_solid(wim)
+    watch = Watch(progress)
+    with WorkerCodec(beat=watch.beat) as codec, open_wim(path, codec) as wim:
+        _check_kind(wim)
+        _check_ordinary(wim)
         indexes = []
         for info in wim.images:
-            progress(Event("inspect", info.number - 1, len(wim.images), "items"))
+            watch.tell(Event("inspect", info.number - 1, len(wim.images), "items"))
             indexes.append(_index(info, image_facts(open_view(wim, info.number))))
-        progress(Event("inspect", len(wim.images), len(wim.images), "items"))
+        watch.tell(Event("inspect", len(wim.images), len(wim.images), "items"))
         return _checked(_file(wim, tuple(indexes)), path)
+
+
+def check_whole(path: Path, progress: Progress = silent) -> None:
+    """Return if a WIM has all content that its images name.
+
+    Raises:
+        NotSupported: `missing-content`, as in a delta, with what to do.
+        DamagedWim: it cannot be read.
+    """
+    watch = Watch(progress)
+    with WorkerCodec(beat=watch.beat) as codec, open_wim(path, codec) as wim:
+        for info in wim.images:
+            watch.tell(Event("look", info.number - 1, len(wim.images), "items"))
+            named = count_content(wim.metadata(info.number)).keys()
+            if not named <= wim.blobs.keys() | {EMPTY_SHA1}:
+                text = f"{path.name} has not all content of index {info.number}, as in a delta WIM"
+                raise NotSupported("missing-content", text, hint=EXPORT_DELTA)
 
 
 def save(facts: FileFacts, path: Path) -> None:
@@ -121,13 +153,23 @@ def _checked(facts: FileFacts, path: Path) -> FileFacts:
     return facts
 
 
-def _check_solid(wim: Wim) -> None:
-    if wim.is_solid:
-        raise NotSupported(
-            "solid",
-            f"{wim.path.name} is a solid (ESD) file",
-            hint=EXPORT_AS_LZX,
-        )
+def _check_kind(wim: Wim) -> None:
+    """Return unless the file needs others to be read."""
+    for kind in wim.kinds:
+        if kind in _NOT_WHOLE:
+            what, hint = _NOT_WHOLE[kind]
+            raise NotSupported(kind.value, f"{wim.path.name} is {what}", hint=hint)
+
+
+def _conversion(wim: Wim) -> str:
+    return next((_CONVERTED[kind] for kind in wim.kinds if kind in _CONVERTED), "")
+
+
+def _check_ordinary(wim: Wim) -> None:
+    for kind in wim.kinds:
+        if kind in _CONVERTED:
+            text = f"{wim.path.name} is {_CONVERTED[kind]}"
+            raise NotSupported(kind.value, text, hint=EXPORT_AS_LZX)
 
 
 def _file(wim: Wim, indexes: tuple[IndexFacts, ...]) -> FileFacts:
@@ -137,6 +179,7 @@ def _file(wim: Wim, indexes: tuple[IndexFacts, ...]) -> FileFacts:
         compression=wim.compression.value,
         chunk_size=wim.chunk_size,
         indexes=indexes,
+        conversion=_conversion(wim),
     )
 
 

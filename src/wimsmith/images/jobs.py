@@ -6,7 +6,9 @@ are read there, and one transaction makes it a version. Sources are only ever re
 
 import logging
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -17,15 +19,18 @@ from sqlalchemy.orm import Session
 
 from wimsmith import logs
 from wimsmith.db.base import now
-from wimsmith.errors import AlreadyExists, NotFound
+from wimsmith.errors import AlreadyExists, Interrupted, NotFound, WimsmithError
 from wimsmith.images import service
+from wimsmith.images.convert import convert, telling
 from wimsmith.images.export import Extraction, extract_index, forget_part
-from wimsmith.images.facts import read_file
+from wimsmith.images.facts import check_whole, read_file
 from wimsmith.images.models import Image, ImageEvent, Origin
 from wimsmith.images.service import NewVersion
 from wimsmith.jobs.port import Job, JobKind, Step
 from wimsmith.offline.progress import Event
+from wimsmith.site import settings
 from wimsmith.site.context import Site
+from wimsmith.site.drive import resolve_drive
 from wimsmith.storage.files import copy_file, hash_file, publish
 
 log = logging.getLogger("wimsmith.images")
@@ -35,11 +40,12 @@ RELOAD = "reload-image"
 EXTRACT = "extract-index"
 EXPORT = "export-image"
 
-_EXTRACT, _STORE, _REGISTER = Step("extract"), Step("store"), Step("register", cancellable=False)
+_EXTRACT, _CONVERT = Step("extract"), Step("convert")
+_STORE, _REGISTER = Step("store"), Step("register", cancellable=False)
 STEPS: Mapping[str, tuple[Step, ...]] = MappingProxyType(
     {
-        ADD: (_EXTRACT, _STORE, _REGISTER),
-        RELOAD: (_STORE, _REGISTER),
+        ADD: (_EXTRACT, _CONVERT, _STORE, _REGISTER),
+        RELOAD: (_CONVERT, _STORE, _REGISTER),
         EXTRACT: (_EXTRACT, _STORE, _REGISTER),
         EXPORT: (Step("copy"), Step("note", cancellable=False)),
     }
@@ -60,17 +66,26 @@ def kinds(site: Site) -> tuple[JobKind, ...]:
 def add_image(site: Site, job: Job) -> dict[str, Any]:
     """Bring a WIM, or one index of it, into the library as a new image.
 
-    Params: `local_path`, `source_path` (as given), `index`, `target` (path of the new file when
-    one index is wanted), and the properties of the image.
+    Params: `local_path`, `source_path` (as given), `conversion` (what the file is if it must be
+    converted), `index`, `target` (path of the new file when one index is wanted), and the
+    properties of the image.
     """
-    source = Path(job.params["local_path"])
+    source, source_digest = Path(job.params["local_path"]), ""
     origin, text = Origin.IMPORT, f"Imported {job.params['source_path']}"
-    if job.params["index"] is not None:
-        source = Path(job.step("extract", _extract, job, source, job.params))
-        text = f"Imported index {job.params['index']} of {job.params['source_path']} as {source}"
-        origin = Origin.INDEX_EXTRACT
-    digest = job.step("store", _store, site, job, source)
-    package_id = job.step("register", _register, site, job, digest, origin, text)
+    with _converting(site, job):
+        if job.params["index"] is not None:
+            source = Path(job.step("extract", _extract, job, source, job.params))
+            text = (
+                f"Imported index {job.params['index']} of {job.params['source_path']} as {source}"
+            )
+            origin = Origin.INDEX_EXTRACT
+        elif job.params.get("conversion"):
+            made = job.step("convert", _convert, site, job)
+            source, source_digest = Path(made["path"]), made["source_digest"]
+            text = f"{text}, {job.params['conversion']}, converted"
+        digest = job.step("store", _store, site, job, source)
+        arguments = (digest, source_digest, origin, text)
+        package_id = job.step("register", _register, site, job, *arguments)
     result = {"package_id": package_id, "version": 1}
     return result | ({"extracted_path": os.fspath(source)} if job.params["index"] else {})
 
@@ -78,11 +93,18 @@ def add_image(site: Site, job: Job) -> dict[str, Any]:
 def reload_image(site: Site, job: Job) -> dict[str, Any]:
     """Read the source again: a changed file is a new version, an unchanged one a new date.
 
-    Params: `package_id`, `local_path`, `source_path`, `source_digest`.
+    Params: `package_id`, `local_path`, `source_path`, `source_digest`, `conversion`.
     """
-    digest = job.step("store", _store_if_changed, site, job)
-    changed = digest != job.params["source_digest"]
-    version = job.step("register", _reload, site, job, digest, changed)
+    with _converting(site, job):
+        if job.params.get("conversion"):
+            made = job.step("convert", _convert, site, job)
+            changed, source_digest, digest = bool(made["path"]), made["source_digest"], ""
+            if changed:
+                digest = job.step("store", _store, site, job, Path(made["path"]))
+        else:
+            digest = source_digest = job.step("store", _store_if_changed, site, job)
+            changed = digest != job.params["source_digest"]
+        version = job.step("register", _reload, site, job, digest, source_digest, changed)
     return {"changed": changed, "version": version}
 
 
@@ -106,8 +128,10 @@ def export_image(site: Site, job: Job) -> dict[str, Any]:
 
 def _extract(job: Job, source: Path, params: Any) -> str:
     job.progress(Event("extract"))
-    wanted = Extraction.of(source, params["index"], Path(params["target"]), job.id)
-    return extract_index(wanted, job.progress)
+    conversion = params.get("conversion", "")
+    target = Path(params["target"])
+    wanted = Extraction.of(source, params["index"], target, job.id, conversion)
+    return extract_index(wanted, job.progress, telling(job, source, conversion))
 
 
 def _extract_current(site: Site, job: Job) -> dict[str, Any]:
@@ -117,7 +141,40 @@ def _extract_current(site: Site, job: Job) -> dict[str, Any]:
     return {"path": _extract(job, source, job.params), "base_version": version.number}
 
 
+def _convert(site: Site, job: Job) -> dict[str, str]:
+    """Make an ordinary WIM of the source, unless it is the one that is known; no path then."""
+    source, known = Path(job.params["local_path"]), job.params.get("source_digest", "")
+    job.progress(Event("read"))
+    if known and hash_file(source, job.progress, "compare").digest == known:
+        return {"path": "", "source_digest": known}
+    folder = _work(site, job)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "converted.wim"
+    digest = convert(job, source, target, job.params["conversion"])
+    return {"path": os.fspath(target), "source_digest": digest}
+
+
+@contextmanager
+def _converting(site: Site, job: Job) -> Iterator[None]:
+    """Remove what was converted when the job has ended, but not when it will go on later."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except WimsmithError:
+        shutil.rmtree(_work(site, job), ignore_errors=True)
+        raise
+    shutil.rmtree(_work(site, job), ignore_errors=True)
+
+
+def _work(site: Site, job: Job) -> Path:
+    with site.database.read() as session:
+        drive = settings.get(session, settings.SERVICING_DRIVE)
+    return resolve_drive(drive, site.config.state_dir).folder / f"convert-{job.id}"
+
+
 def _store(site: Site, job: Job, source: Path) -> str:
+    check_whole(source, job.progress)
     blob = site.store.put(source, progress=job.progress)
     if job.params.get("target"):
         target = Path(job.params["target"])
@@ -134,7 +191,9 @@ def _store_if_changed(site: Site, job: Job) -> str:
     return _store(site, job, source)
 
 
-def _register(site: Site, job: Job, digest: str, origin: Origin, text: str) -> str:
+def _register(
+    site: Site, job: Job, digest: str, source_digest: str, origin: Origin, text: str
+) -> str:
     facts = read_file(site.store.path(digest), job.progress)
     params = dict(job.params)
     if origin is Origin.INDEX_EXTRACT:
@@ -147,6 +206,7 @@ def _register(site: Site, job: Job, digest: str, origin: Origin, text: str) -> s
         job_id=job.id,
         text=text,
         parent_index=job.params["index"],
+        source_digest=source_digest,
     )
     with site.database.write() as session:
         image = service.register(session, site.store, params, new)
@@ -158,7 +218,7 @@ def _register(site: Site, job: Job, digest: str, origin: Origin, text: str) -> s
     return package_id
 
 
-def _reload(site: Site, job: Job, digest: str, changed: bool) -> int:
+def _reload(site: Site, job: Job, digest: str, source_digest: str, changed: bool) -> int:
     facts = read_file(site.store.path(digest), job.progress) if changed else None
     with site.database.write() as session:
         image = _image(session, job)
@@ -176,7 +236,7 @@ def _reload(site: Site, job: Job, digest: str, changed: bool) -> int:
             parent_version=image.current_version,
         )
         version = service.publish(session, site.store, image, new, image.current_version)
-        _follow_source(image, job.params["source_path"], digest)
+        _follow_source(image, job.params["source_path"], source_digest)
         log.info("%s is reloaded as version %d", image.package_id, version.number)
         return version.number
 

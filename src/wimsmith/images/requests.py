@@ -34,9 +34,10 @@ def inspect(session: Session, actor: Actor, path: str) -> dict[str, Any]:
         "compression": facts.compression,
         "chunk_size": facts.chunk_size,
         "guid": facts.guid,
+        "conversion": facts.conversion,
         "indexes": facts.indexes,
         "suggested": {
-            "name": rules.default_name(rules.check_path(path))[:MAX_NAME],
+            "name": rules.default_name(rules.check_source(path))[:MAX_NAME],
             "architecture": rules.common([index.architecture for index in facts.indexes]),
             "language": rules.common([index.default_language for index in facts.indexes]),
             "kind": rules.likely_kind(path),
@@ -52,12 +53,13 @@ def add(session: Session, site: Site, actor: Actor, wanted: AddRequest) -> JobRo
     """
     require(actor, ObjectClass.IMAGE, Verb.CREATE)
     local, facts = _open(session, wanted.path)
-    file_name = rules.check_path(wanted.path)
+    file_name = rules.check_source(wanted.path)
     name = rules.check_name(rules.default_name(file_name) if wanted.name is None else wanted.name)
     service.check_name_free(session, name)
     params: dict[str, Any] = {
         "local_path": os.fspath(local),
         "source_path": wanted.path,
+        "conversion": facts.conversion,
         "index": wanted.index,
         "name": name,
         "version": rules.check_version(wanted.version),
@@ -81,10 +83,11 @@ def reload(session: Session, site: Site, actor: Actor, image: Image) -> JobRow:
         InvalidState, InvalidInput, NotSupported, PathNotMapped, PathUnreachable, DamagedWim
     """
     require(actor, ObjectClass.IMAGE, Verb.MODIFY)
-    local, _facts = _open(session, image.source_path)
+    local, facts = _open(session, image.source_path)
     params = {
         "local_path": os.fspath(local),
         "source_path": image.source_path,
+        "conversion": facts.conversion,
         "source_digest": image.source_digest,
     }
     return _submit(session, site, actor, jobs.RELOAD, image, params)
@@ -102,7 +105,7 @@ def extract(
     version = service.version_of(session, image)
     indexes = [(index.number, index.name) for index in version.indexes]
     rules.check_index(wanted.index, indexes, image.name)
-    own_name = rules.check_path(image.source_path)
+    own_name = rules.check_source(image.source_path)
     file_name = wanted.file_name or rules.extracted_name(own_name, wanted.index)
     folder = wanted.folder or _folder(image.source_path)
     params = {"index": wanted.index} | _target(session, folder, file_name)
@@ -148,7 +151,7 @@ def _submit(
 
 
 def _open(session: Session, path: str) -> tuple[Path, FileFacts]:
-    rules.check_path(path)
+    rules.check_source(path)
     local = reachable_file(service.local_path(session, path), path)
     return local, read_container(local)
 

@@ -1,33 +1,40 @@
 """Decisions about images that need nothing but their inputs."""
 
+import shlex
 from pathlib import PurePosixPath
 
 from wimsmith.errors import InvalidInput, NoSuchIndex, NotSupported
 from wimsmith.images.models import MAX_COMMENT, MAX_NAME, MAX_VERSION, ImageKind
 
-_ENCRYPTED_HINT = "Decrypt it to a WIM, or take the ISO that holds install.wim."
-_SPLIT_HINT = "Join the parts into one WIM: wimlib-imagex join TARGET.wim FIRST.swm 'REST*.swm'."
+_WRITTEN = frozenset([".wim"])
+_READ = frozenset([".wim", ".esd"])
+_MEDIA_NAMES = frozenset(["install.wim", "install.esd"])
+_SPLIT_HINT = "Join the parts into one file, and add that: `wimsmith wim join TARGET.wim {}`."
 
 
-def check_path(path: str) -> str:
+def check_path(path: str, suffixes: frozenset[str] = _WRITTEN) -> str:
     """The file name of a path to an image.
 
     Raises:
         InvalidInput: it does not end in the name of a .wim file.
-        NotSupported: .esd and .swm files, with what to do about them.
+        NotSupported: a .swm file, with what to do about it.
     """
     name = PurePosixPath(path.replace("\\", "/")).name if not path.endswith(("/", "\\")) else ""
     suffix = PurePosixPath(name).suffix.lower()
-    if suffix == ".esd":
-        raise NotSupported("esd", f"{name} is an electronic download (ESD)", hint=_ENCRYPTED_HINT)
     if suffix == ".swm":
-        raise NotSupported("split", f"{name} is one part of a split image", hint=_SPLIT_HINT)
-    if suffix != ".wim" or name.lower() == ".wim":
+        text = f"{name} is one part of a split image"
+        raise NotSupported("split", text, hint=_SPLIT_HINT.format(shlex.quote(path)))
+    if suffix not in suffixes:
         raise InvalidInput(
             f"the path {path!r} does not end in the name of a .wim file",
             hint="Give the path with the file name, for example /srv/images/install.wim.",
         )
     return name
+
+
+def check_source(path: str) -> str:
+    """As `check_path`, for a file that is to be read: .esd files are too."""
+    return check_path(path, _READ)
 
 
 def check_text(field: str, value: str, most: int) -> str:
@@ -71,9 +78,10 @@ def default_name(file_name: str) -> str:
 
 
 def likely_kind(path: str) -> ImageKind:
-    r"""Install media keep their image as `sources\install.wim`."""
+    r"""Install media keep their image as `sources\install.wim` or `sources\install.esd`."""
     names = [name.lower() for name in path.replace("\\", "/").split("/")]
-    return ImageKind.DEFAULT if names[-2:] == ["sources", "install.wim"] else ImageKind.UNKNOWN
+    is_default = names[-2:-1] == ["sources"] and names[-1] in _MEDIA_NAMES
+    return ImageKind.DEFAULT if is_default else ImageKind.UNKNOWN
 
 
 def check_index(number: int, indexes: list[tuple[int, str]], file_name: str) -> int:

@@ -100,12 +100,15 @@ class Suggested(BaseModel):
 
 
 class Inspected(BaseModel):
+    """What a file holds. `conversion` says what it is if an ordinary WIM will be made of it."""
+
     path: str
     local_path: str
     size_bytes: int
     compression: str
     chunk_size: int
     guid: str
+    conversion: str
     indexes: list[IndexOut]
     suggested: Suggested
 

@@ -44,7 +44,7 @@ class ImageView:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """Content that becomes a version of an image."""
+    """Content that becomes a version of an image; `source_digest` if it was made of another."""
 
     digest: str
     facts: FileFacts
@@ -56,6 +56,7 @@ class NewVersion:
     parent_version: int | None = None
     parent_index: int | None = None
     run_id: int | None = None
+    source_digest: str = ""
 
 
 def find(session: Session, actor: Actor, reference: str) -> Image:
@@ -216,7 +217,7 @@ def _checked(session: Session, image: Image, changes: Mapping[str, Any]) -> dict
             checked[field] = rules.check_text(field, checked[field], most)
     if "path" in checked:
         checked["source_path"] = checked.pop("path")
-        rules.check_path(checked["source_path"])
+        rules.check_source(checked["source_path"])
         local_path(session, checked["source_path"])
     return checked
 
@@ -275,7 +276,7 @@ def register(
         architecture=params["architecture"] or rules.common(architectures),
         language=params["language"] or rules.common(languages),
         source_path=params["source_path"],
-        source_digest=new.digest,
+        source_digest=new.source_digest or new.digest,
         current_version=0,
         job_id=new.job_id,
     )

@@ -4,8 +4,7 @@ Each call stands alone, so that each can be one durable step: what one call made
 in the folders it is given.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +14,13 @@ from wimsmith.offline.commit import CommitReport, commit
 from wimsmith.offline.components.install import ApplyOptions, Outcome, apply, refused
 from wimsmith.offline.image import ImageView, open_view
 from wimsmith.offline.packages.package import expand
+from wimsmith.offline.packages.trust import verify_file
 from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.verdicts import Finding, Verdict
-from wimsmith.offline.wim.container import Wim, open_wim
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.budget import codec_workers
+from wimsmith.offline.wim.making import opened
+from wimsmith.offline.wim.watch import Watch
+from wimsmith.offline.wim.worker import CodecPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +72,13 @@ class NativeBackend:
             OSError: no space, for example.
         """
         stacked = [changes.load(folder) for folder in previous]
-        with _opened(base) as wim:
+        watch = Watch(progress)
+        watch.tell(Event("open image"))
+        with opened(base, watch) as wim:
             view = open_view(wim, index_number, stacked)
-            outcome = _outcome(update, view, work, options, progress)
+            outcome = _outcome(update, view, work, options, watch.tell)
             if outcome.changes:
-                progress(Event("save changes"))
+                watch.tell(Event("save changes"))
                 changes.save(outcome.changes, out)
         return UpdateOutcome(
             verdict=outcome.verdict,
@@ -112,14 +116,13 @@ class NativeBackend:
             number: [changes.load(folder) for folder in folders]
             for number, folders in changed.items()
         }
-        with WorkerCodec() as codec, open_wim(base, codec) as wim:
-            return commit(wim, sets, target, codec=codec, modified=modified, progress=progress)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Wim]:
-    with WorkerCodec() as codec, open_wim(path, codec) as wim:
-        yield wim
+        watch = Watch(progress)
+        watch.tell(Event("open image"))
+        with (
+            opened(base, watch) as wim,
+            CodecPool(codec_workers(wim.compression, wim.chunk_size), beat=watch.beat) as codec,
+        ):
+            return commit(wim, sets, target, codec=codec, modified=modified, progress=watch.tell)
 
 
 def _outcome(
@@ -127,6 +130,7 @@ def _outcome(
 ) -> Outcome:
     try:
         package = expand(update, work, progress=progress)
+        verify_file(update, options.trust)
     except (NotSupported, Untrusted, DamagedInput, LimitExceeded) as error:
         return refused(update.name, error)
     return apply(package, view, options, progress)

@@ -18,7 +18,9 @@ from typing import Any, ClassVar, Self
 from wimsmith.errors import DamagedInput
 from wimsmith.offline.durable import fsync_folder
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Version 2 knows renames and the time of replaced content; sets of version 1 are read as well."""
+_READ_VERSIONS = frozenset([1, 2])
 _COPY_BYTES = 1 << 20
 
 
@@ -82,11 +84,15 @@ class PutFile:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceContent:
-    """Give the file at a path, and so all its links, other content; all else is kept."""
+    """Give the file at a path, and so all its links, other content; all else is kept.
+
+    `written` is the FILETIME of the last write, None to keep that as well.
+    """
 
     op: ClassVar[str] = "replace"
     path: str
     sha1: str
+    written: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,19 @@ class Remove:
     path: str
 
 
-TreeEdit = MakeDirectory | PutFile | ReplaceContent | Link | SetSecurity | Remove
+@dataclass(frozen=True, slots=True)
+class Rename:
+    """Give the file or directory at a path another name or folder; nothing stands there yet.
+
+    The short name goes with an entry that keeps its name, unless the new folder has it already.
+    """
+
+    op: ClassVar[str] = "rename"
+    path: str
+    new_path: str
+
+
+TreeEdit = MakeDirectory | PutFile | ReplaceContent | Link | SetSecurity | Remove | Rename
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +187,7 @@ _KINDS: Mapping[str, type[Any]] = {
         Link,
         SetSecurity,
         Remove,
+        Rename,
         SetValue,
         DeleteValue,
         CreateKey,
@@ -242,7 +261,7 @@ def load(folder: Path) -> ChangeSet:
     """
     try:
         document = json.loads((folder / "changes.json").read_text(encoding="utf-8"))
-        if document["format"] != FORMAT_VERSION:
+        if document["format"] not in _READ_VERSIONS:
             raise DamagedInput(f"{folder}: change set of format {document['format']}")
         edits = [_from_json(row) for row in document["tree"] + document["registry"]]
         sizes = dict(document["content"])

@@ -1,22 +1,23 @@
 """The one place where changes become a file: base WIM and change sets in, a new WIM out."""
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 
-from wimsmith.errors import DamagedInput, VerificationFailed
+from wimsmith.errors import VerificationFailed
 from wimsmith.offline.changes import ChangeSet
-from wimsmith.offline.facts import image_facts
 from wimsmith.offline.image import HIVE_PATHS, ImageView, open_view
 from wimsmith.offline.progress import Progress, silent
 from wimsmith.offline.registry.hive import Hive
+from wimsmith.offline.registry.values import ValueType
 from wimsmith.offline.wim.codec import Codec
-from wimsmith.offline.wim.container import Wim, open_wim
+from wimsmith.offline.wim.container import Wim
+from wimsmith.offline.wim.contents import sha1_of
 from wimsmith.offline.wim.document import ImageEdit
-from wimsmith.offline.wim.tree import Entry, Tree
+from wimsmith.offline.wim.tree import Tree
 from wimsmith.offline.wim.write import write_wim
+
+_CURRENT_VERSION = r"Microsoft\Windows NT\CurrentVersion"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,30 @@ def commit(
         DamagedInput: a change set refers to content that nobody brings.
         OSError: the target cannot be written.
     """
-    planned = _plans(base, changes, modified)
+    views = {
+        number: open_view(base, number, sets)
+        for number, sets in sorted(changes.items())
+        if any(sets)
+    }
+    return commit_views(base, views, target, codec=codec, modified=modified, progress=progress)
+
+
+def commit_views(
+    base: Wim,
+    views: Mapping[int, ImageView],
+    target: Path,
+    *,
+    codec: Codec,
+    modified: int,
+    in_place: bool = False,
+    progress: Progress = silent,
+) -> CommitReport:
+    """As `commit`, for views of `base` that have their change sets stacked already.
+
+    Their changed hives are written into their trees: a view is good for one commit. With
+    `in_place` the target is the base, which is replaced in one step.
+    """
+    planned = {number: _plan(view, modified) for number, view in views.items()}
     report = write_wim(
         target,
         base=base,
@@ -70,14 +94,11 @@ def commit(
         new_content={sha1: new for plan in planned.values() for sha1, new in plan.content.items()},
         images={number: plan.edit for number, plan in planned.items()},
         codec=codec,
-        guid=_guid(base, planned, modified),
+        in_place=in_place,
+        guid_seed=_guid_seed(base, planned, modified),
+        prove=lambda written: _prove(written, base, planned),
         progress=progress,
     )
-    try:
-        _prove(target, base, planned, codec)
-    except BaseException:
-        target.unlink()
-        raise
     return CommitReport(
         path=target,
         sha256=report.sha256,
@@ -88,16 +109,6 @@ def commit(
     )
 
 
-def _plans(
-    base: Wim, changes: Mapping[int, Sequence[ChangeSet]], modified: int
-) -> dict[int, _Planned]:
-    return {
-        number: _plan(open_view(base, number, sets), modified)
-        for number, sets in sorted(changes.items())
-        if any(sets)
-    }
-
-
 def _plan(view: ImageView, modified: int) -> _Planned:
     content: dict[bytes, Path | bytes] = {
         bytes.fromhex(sha1): new.path for sha1, new in view.pending_content.items()
@@ -105,80 +116,40 @@ def _plan(view: ImageView, modified: int) -> _Planned:
     for name, hive in view.changed_hives().items():
         data = hive.serialize(modified)
         Hive.parse(data).check()
-        sha1 = hashlib.sha1(data, usedforsecurity=False).digest()
+        sha1 = sha1_of(data)
         content[sha1] = data
         view.tree.replace_content(HIVE_PATHS[name], sha1)
-    _refuse_missing(view, content)
     return _Planned(view.tree, content, _image_edit(view, modified))
 
 
-def _refuse_missing(view: ImageView, content: Mapping[bytes, Path | bytes]) -> None:
-    known = view.wim.blobs
-    missing = [sha1 for sha1 in view.tree.references() if sha1 not in known and sha1 not in content]
-    if missing:
-        raise DamagedInput(f"content {missing[0].hex()} is in neither the WIM nor the changes")
-
-
 def _image_edit(view: ImageView, modified: int) -> ImageEdit:
-    values = {}
-    info = view.wim.image(view.index_number).windows
-    facts = image_facts(view)
-    if info is not None and facts is not None and info.service_pack_build is not None:
-        values["WINDOWS/VERSION/SPBUILD"] = str(facts.revision or info.service_pack_build)
-    return ImageEdit(modified=modified, values=values)
+    """The time of the change, and the revision if the hive that says it may have changed."""
+    windows = view.wim.image(view.index_number).windows
+    if windows is None or windows.service_pack_build is None or not _has_new_software(view):
+        return ImageEdit(modified=modified)
+    stored = view.hive("SOFTWARE").value(_CURRENT_VERSION, "UBR")
+    revision = stored.dword() if stored and stored.type == ValueType.DWORD else 0
+    build = revision or windows.service_pack_build
+    return ImageEdit(modified=modified, values={"WINDOWS/VERSION/SPBUILD": str(build)})
 
 
-def _prove(path: Path, base: Wim, planned: Mapping[int, _Planned], codec: Codec) -> None:
-    """Read the written file as a stranger would, and compare it with what was wanted."""
-    with open_wim(path, codec) as written:
-        if len(written.images) != len(base.images):
-            raise VerificationFailed(f"{len(written.images)} images, not {len(base.images)}")
-        for number in range(1, len(base.images) + 1):
-            tree = written.tree(number)
-            if number in planned:
-                _compare(planned[number].tree, tree, number)
-            elif base.metadata(number) != written.metadata(number):
-                raise VerificationFailed(f"index {number} was not to change")
-            _refuse_unstored(written, tree, number)
+def _has_new_software(view: ImageView) -> bool:
+    entry = view.find(HIVE_PATHS["SOFTWARE"])
+    is_new = entry is not None and entry.inode.sha1.hex() in view.pending_content
+    return is_new or "SOFTWARE" in view.changed_hives()
 
 
-def _refuse_unstored(written: Wim, tree: Tree, number: int) -> None:
-    missing = tree.references().keys() - written.blobs.keys()
-    if missing:
-        raise VerificationFailed(
-            f"index {number} names content {min(missing).hex()}, not in the file"
-        )
+def _prove(written: Wim, base: Wim, planned: Iterable[int]) -> None:
+    """Compare the file, as it was read back, with what was wanted besides the changed images."""
+    if len(written.images) != len(base.images):
+        raise VerificationFailed(f"{len(written.images)} images, not {len(base.images)}")
+    for number in set(range(1, len(base.images) + 1)).difference(planned):
+        before, after = (wim.table.metadata[number - 1].sha1 for wim in (base, written))
+        if before != after or sha1_of(written.metadata(number)) != before:
+            raise VerificationFailed(f"index {number} was not to change")
 
 
-def _compare(planned: Tree, written: Tree, number: int) -> None:
-    for one, other in zip_longest(planned.walk(), written.walk()):
-        if one is None or other is None:
-            raise VerificationFailed(f"index {number} has not the planned number of entries")
-        if _meaning(one) != _meaning(other):
-            raise VerificationFailed(f"index {number}: {one.name or 'the root'} differs")
-
-
-def _meaning(entry: Entry) -> tuple[object, ...]:
-    inode = entry.inode
-    return (
-        entry.name,
-        entry.short_name,
-        entry.parent.name if entry.parent else None,
-        inode.attributes,
-        inode.security,
-        inode.times,
-        sorted((stream.name, stream.sha1) for stream in inode.streams),
-        inode.reparse,
-        inode.tagged,
-        len(inode.entries),
-    )
-
-
-def _guid(base: Wim, planned: Mapping[int, _Planned], modified: int) -> bytes:
-    """Identifier of the new file: another than that of the base, the same for the same input."""
-    digest = hashlib.sha256(base.header.guid + modified.to_bytes(8, "little"))
-    for number, plan in planned.items():
-        digest.update(number.to_bytes(4, "little"))
-        for sha1, count in sorted(plan.tree.references().items()):
-            digest.update(sha1 + count.to_bytes(4, "little"))
-    return digest.digest()[:16]
+def _guid_seed(base: Wim, planned: Iterable[int], modified: int) -> bytes:
+    """Leads to another identifier than that of the base, the same for the same input."""
+    numbers = b"".join(number.to_bytes(4, "little") for number in planned)
+    return base.header.guid + modified.to_bytes(8, "little") + numbers

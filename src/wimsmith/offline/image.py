@@ -3,29 +3,28 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-from wimsmith.errors import NotFound, NotSupported
+from wimsmith.errors import DamagedInput, NotFound, NotSupported
 from wimsmith.offline import paths
 from wimsmith.offline.changes import (
     ChangeSet,
     Content,
-    CreateKey,
-    DeleteKey,
-    DeleteValue,
     Link,
     MakeDirectory,
     PutFile,
-    RegistryEdit,
     Remove,
+    Rename,
     ReplaceContent,
     SetSecurity,
-    SetValue,
     Times,
     TreeEdit,
 )
+from wimsmith.offline.hiveedits import edit_hive
+from wimsmith.offline.registry.base import MAX_HIVE_BYTES
 from wimsmith.offline.registry.hive import Hive
+from wimsmith.offline.registry.logs import LOG_SUFFIXES
 from wimsmith.offline.security import inherit
-from wimsmith.offline.wim.container import Wim
-from wimsmith.offline.wim.tree import Entry, Tree
+from wimsmith.offline.wim.container import MAX_BLOB_BYTES, Wim
+from wimsmith.offline.wim.tree import EMPTY_SHA1, Entry, Tree
 
 _CONFIG = "Windows/System32/config"
 HIVE_PATHS: Mapping[str, str] = MappingProxyType(
@@ -39,9 +38,6 @@ HIVE_PATHS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Hives that may be read and changed, by mount name. SAM and SECURITY are left alone."""
-
-MAX_HIVE_BYTES = 512 << 20
-_LOG_SUFFIXES = (".LOG", ".LOG1", ".LOG2")
 
 
 class ImageView:
@@ -65,24 +61,25 @@ class ImageView:
     def exists(self, path: str) -> bool:
         return self.find(path) is not None
 
-    def read(self, path: str) -> bytes:
+    def read(self, path: str, limit_bytes: int = MAX_BLOB_BYTES) -> bytes:
         """Content of the unnamed stream of the file at `path`.
 
         Raises:
             NotFound: there is no file at that path.
             DamagedWim: the stored content does not have the hash it is known by.
+            LimitExceeded: the WIM stores more than `limit_bytes` for it.
         """
         entry = self.find(path)
         if entry is None or entry.is_directory:
             raise NotFound(f"{path} in index {self.index_number} of {self.wim.path.name}")
-        return self.read_content(entry.inode.sha1)
+        return self.read_content(entry.inode.sha1, limit_bytes)
 
-    def read_content(self, sha1: bytes) -> bytes:
+    def read_content(self, sha1: bytes, limit_bytes: int = MAX_BLOB_BYTES) -> bytes:
         """Content known by its 20-byte SHA-1, from the pending changes or from the WIM."""
         if not any(sha1):
             return b""
         pending = self._content.get(sha1.hex())
-        return pending.path.read_bytes() if pending else self.wim.read_blob(sha1)
+        return pending.path.read_bytes() if pending else self.wim.read_blob(sha1, limit_bytes)
 
     def read_many(self, wanted: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Path and content of those files that exist: much quicker than one by one.
@@ -136,8 +133,13 @@ class ImageView:
         Raises:
             NotFound: an edit needs a path that does not exist.
             UnsafePath: an edit would make a name that Windows does not accept.
+            DamagedInput: an edit needs content that nobody brings.
         """
         self._content.update(changes.content)
+        for sha1 in sorted(changes.missing_content() - self._content.keys()):
+            content = bytes.fromhex(sha1)
+            if content != EMPTY_SHA1 and content not in self.wim.blobs:
+                raise DamagedInput(f"content {sha1} is in neither the WIM nor the changes")
         for edit in changes.tree:
             edit_tree(self.tree, edit)
         for change in changes.registry:
@@ -151,8 +153,9 @@ class ImageView:
         entry = self.find(path)
         if entry is None:
             raise NotFound(f"hive {name} ({path}) in index {self.index_number}")
-        logs = [self.read(path + suffix) for suffix in _LOG_SUFFIXES if self.exists(path + suffix)]
-        return Hive.parse(self.read(path), logs)
+        beside = (path + suffix for suffix in LOG_SUFFIXES)
+        logs = [self.read(log, MAX_HIVE_BYTES) for log in beside if self.exists(log)]
+        return Hive.parse(self.read(path, MAX_HIVE_BYTES), logs)
 
 
 def edit_tree(tree: Tree, edit: TreeEdit) -> None:
@@ -173,8 +176,9 @@ def edit_tree(tree: Tree, edit: TreeEdit) -> None:
                 times=times or (old or folder).inode.times,
                 short_name=short_name,
             )
-        case ReplaceContent(path, sha1):
-            tree.replace_content(path, bytes.fromhex(sha1))
+        case ReplaceContent(path, sha1, written):
+            inode = tree.replace_content(path, bytes.fromhex(sha1)).inode
+            inode.written = inode.written if written is None else written
         case Link(path, target):
             _make_directory(tree, paths.parent(paths.check(path)), None)
             tree.link(path, target)
@@ -182,6 +186,8 @@ def edit_tree(tree: Tree, edit: TreeEdit) -> None:
             tree.set_security(path, security)
         case Remove(path):
             tree.remove(path)
+        case Rename(path, new_path):
+            tree.move(path, paths.check(new_path))
 
 
 def _make_directory(tree: Tree, path: str, times: Times | None) -> Entry:
@@ -202,22 +208,25 @@ def _make_directory(tree: Tree, path: str, times: Times | None) -> Entry:
     return entry
 
 
-def _inherited(folder: Entry, *, is_directory: bool) -> bytes | None:
-    security = folder.inode.security
+def inherited_security(tree: Tree, path: str, *, is_directory: bool) -> bytes | None:
+    """The descriptor of a new entry in the folder at `path`, which need not be there yet.
+
+    None if the folder that hands it down has none itself.
+    """
+    entry: Entry | None = tree.root
+    security = tree.root.inode.security
+    for name in paths.split(path):
+        entry = entry.child(name) if entry else None
+        if entry is not None:
+            security = entry.inode.security
+        elif security is not None:
+            security = inherit(security, is_directory=True)
     return None if security is None else inherit(security, is_directory=is_directory)
 
 
-def edit_hive(hive: Hive, edit: RegistryEdit) -> None:
-    """Carry out one edit on a hive."""
-    match edit:
-        case SetValue(_, key, name, kind, data):
-            hive.set_value(key, name, kind, data)
-        case DeleteValue(_, key, name):
-            hive.delete_value(key, name)
-        case CreateKey(_, key, security):
-            hive.create_key(key, security)
-        case DeleteKey(_, key):
-            hive.delete_key(key)
+def _inherited(folder: Entry, *, is_directory: bool) -> bytes | None:
+    security = folder.inode.security
+    return None if security is None else inherit(security, is_directory=is_directory)
 
 
 def open_view(wim: Wim, index_number: int, stacked: Sequence[ChangeSet] = ()) -> ImageView:

@@ -18,7 +18,7 @@ _DEVICES = frozenset(
 
 def fold(name: str) -> str:
     """The form of a name or path under which Windows compares it; it keeps its length."""
-    return upcase(name)
+    return name.upper() if name.isascii() else upcase(name)
 
 
 def split(path: str) -> tuple[str, ...]:

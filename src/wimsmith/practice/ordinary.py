@@ -10,6 +10,7 @@ from wimsmith.practice.spec import (
     Applicable,
     ComponentSpec,
     Container,
+    Content,
     DeploymentSpec,
     FileSpec,
     KeySpec,
@@ -26,6 +27,11 @@ _VERSION_KEY = "HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVers
 def rollup(maker: Maker) -> UpdateSpec:
     """A cumulative update: raises UBR and replaces the shell."""
     return _rollup(maker, "KB5000001", 500)
+
+
+def wim_rollup(maker: Maker) -> UpdateSpec:
+    """The same kind of package in a WIM container, as differentials."""
+    return replace(_rollup(maker, "KB5000041", 700), container=Container.WIM)
 
 
 def second_rollup(maker: Maker) -> UpdateSpec:
@@ -94,6 +100,46 @@ def branches(maker: Maker) -> UpdateSpec:
         applicable = Applicable("staged", elevate=((rule, (component.identity,)),))
         entries.append(UpdateEntry(f"5000004-{number}_neutral", deployment, applicable=applicable))
     return maker.update("KB5000004", maker.package("KB5000004", "1.0.0.0", *entries))
+
+
+def container_index(maker: Maker) -> UpdateSpec:
+    """Two branches whose files are stored as deltas and copies, with the twin that forces one."""
+    general, limited = (_branch(maker, name, revision) for name, revision in _BRANCHES)
+    article = "KB5000040"
+    forced = maker.package(article, "1.0.0.0", replace(limited, applicable=None))
+    identity = replace(forced.identity, name=f"{forced.identity.name}_BF")
+    return maker.update(
+        article,
+        maker.package(article, "1.0.0.0", limited, general),
+        indexed=True,
+        branch_forward=replace(forced, identity=identity, identifier=f"{article}_BF"),
+        trailing_bytes=8848,
+    )
+
+
+_BRANCHES = (("GDR", 300), ("LDR", 900))
+
+
+def _branch(maker: Maker, branch: str, revision: int) -> UpdateEntry:
+    """A library and its twin of the same bytes, which differ little from branch to branch."""
+    text = "".join(f"entry {number} of the library\r\n" for number in range(300))
+    data = text.replace("entry 200", f"entry 200 as of {branch}").encode()
+    components = [
+        ComponentSpec(
+            Identity(name, maker.version(revision)),
+            (FileSpec("indexed.dll", Content(data=data), f"$(runtime.system32)\\{folder}\\"),),
+        )
+        for name, folder in (("Practice-Indexed", "first"), ("Practice-Indexed-Twin", "second"))
+    ]
+    deployment = maker.deployment(f"Practice-Indexed-{branch}", revision, *components)
+    rule = "install" if branch == "GDR" else "revision"
+    identities = tuple(component.identity for component in components)
+    number = 2 if branch == "GDR" else 1
+    return UpdateEntry(
+        f"5000040-{number}_neutral_{branch}",
+        deployment,
+        applicable=Applicable("staged", elevate=((rule, identities),)),
+    )
 
 
 def trigger(maker: Maker) -> UpdateSpec:

@@ -90,6 +90,9 @@ _PRESETS = {
         "language parts that follow two optional features", ordinary.feature_update
     ),
     "branches": _Preset("two branches of one component family", ordinary.branches),
+    "container-index": _Preset(
+        "two branches stored as an index of deltas and copies", ordinary.container_index
+    ),
     "trigger": _Preset("an update that follows another one beside it", ordinary.trigger),
     "languages": _Preset("a part per language; only one is needed", ordinary.languages),
     "unsupported-service": _Preset("refused: installs a service", refused.service),
@@ -104,6 +107,7 @@ _PRESETS = {
     "wrong-arch": _Preset("refused: for ARM64", refused.wrong_architecture),
     "stack-too-old": _Preset("refused: needs a newer servicing stack", refused.stack_too_old),
     "psfx": _Preset("refused: differentials", refused.package("KB5000018", psfx=True)),
+    "wim-update": _Preset("refused: a WIM container with differentials", ordinary.wim_rollup),
     "language-pack": _Preset("refused: an OS language pack", refused.language_pack),
     "servicing-stack": _Preset("refused: a servicing stack", refused.stack),
     "unknown-macro": _Preset("refused: a folder nobody knows", refused.macro),

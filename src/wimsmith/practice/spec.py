@@ -256,8 +256,15 @@ class ImageSpec:
 
 
 class Container(StrEnum):
+    """The file an update comes in: a cabinet, cabinets in a `.msu`, or a `.msu` that is a WIM."""
+
     CAB = "cab"
     MSU = "msu"
+    WIM = "wim"
+
+    @property
+    def extension(self) -> str:
+        return "cab" if self is Container.CAB else "msu"
 
 
 class Signing(StrEnum):
@@ -292,6 +299,8 @@ class UpdateSpec:
         sha256: SHA-256 members in the catalogs besides SHA-1 ones.
         extra_files: files added to the cabinet as they are.
         trailing_bytes: bytes after the declared end, where real cabinets keep their signature.
+        indexed: store the files in a container index, with copies and deltas.
+        branch_forward: the package that `update-bf.mum` is about.
     """
 
     package: PackageSpec
@@ -305,4 +314,6 @@ class UpdateSpec:
     damage: Damage = Damage.NONE
     extra_files: Mapping[str, bytes] = field(default_factory=dict)
     trailing_bytes: int = 0
+    indexed: bool = False
+    branch_forward: PackageSpec | None = None
     created: str = "2024-05-14T17:00:00Z"

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from wimsmith.practice.assemble import PackageFiles, assemble, package_catalog, packages
 from wimsmith.practice.cabinet import build_cabinet
+from wimsmith.practice.containerindex import indexed_cabinet
 from wimsmith.practice.content import ContentPool
 from wimsmith.practice.names import Identity
 from wimsmith.practice.root import PracticeRoot, practice_root
 from wimsmith.practice.spec import Container, Damage, PackageSpec, Signing, UpdateSpec
+from wimsmith.practice.unified import build_wim_update
 from wimsmith.practice.xmltext import Node, node, render
 
 _UNATTEND = "urn:schemas-microsoft-com:unattend"
+_UNIX_FILETIME = 116_444_736_000_000_000
 _PLATFORMS = {"amd64": "x64", "x86": "x86", "arm64": "arm64"}
 
 
@@ -32,7 +35,10 @@ def build_update(spec: UpdateSpec, target: Path, *, root: PracticeRoot | None = 
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     signer = root or practice_root(target.parent)
-    data = _cabinet(spec, cabinet_files(spec, signer))
+    files = cabinet_files(spec, signer)
+    if spec.container is Container.WIM:
+        return build_wim_update(spec, files, target)
+    data = _cabinet(spec, files)
     if spec.container is Container.MSU:
         data = _msu(spec, data)
     if spec.damage is Damage.TRUNCATED:
@@ -48,9 +54,22 @@ def cabinet_files(spec: UpdateSpec, root: PracticeRoot) -> dict[str, bytes]:
     files = {"update.mum": parts[0].manifest, "update.cat": parts[0].catalog}
     for part in parts:
         files |= _package_files(part, pool)
+    if spec.branch_forward is not None:
+        files |= _forced_files(spec, spec.branch_forward, pool, root)
     files = _damaged(files, spec.damage) | dict(spec.extra_files)
     if spec.file_hashes:
         files["$filehashes$.dat"] = _file_hashes(files)
+    return files
+
+
+def _forced_files(
+    spec: UpdateSpec, forced: PackageSpec, pool: ContentPool, root: PracticeRoot
+) -> dict[str, bytes]:
+    """The twin that forces a branch: its top stands only under the name of `update-bf`."""
+    top, *children = [_package(spec, package, pool, root) for package in packages(forced)]
+    files = {"update-bf.mum": top.manifest, "update-bf.cat": top.catalog}
+    for part in (replace(top, name="update-bf"), *children):
+        files |= _package_files(part, pool)
     return files
 
 
@@ -112,6 +131,9 @@ def _file_hashes(files: Mapping[str, bytes]) -> bytes:
 
 
 def _cabinet(spec: UpdateSpec, files: Mapping[str, bytes]) -> bytes:
+    if spec.indexed:
+        filetime = int(_modified(spec).timestamp()) * 10_000_000 + _UNIX_FILETIME
+        files = indexed_cabinet(files, filetime=filetime, sha256=spec.sha256)
     return build_cabinet(
         files,
         compress=spec.compress,
@@ -183,4 +205,5 @@ def _properties(spec: UpdateSpec) -> bytes:
 
 def update_file_name(article: str, architecture: str, container: Container) -> str:
     """A file name as downloads have: `windows-practice-KB5000001-x64.msu`."""
-    return f"windows-practice-{article}-{_PLATFORMS.get(architecture, architecture)}.{container}"
+    platform = _PLATFORMS.get(architecture, architecture)
+    return f"windows-practice-{article}-{platform}.{container.extension}"

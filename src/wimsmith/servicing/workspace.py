@@ -92,7 +92,7 @@ def check_space(needs: Iterable[tuple[Path, int, str]]) -> None:
 
 
 def sweep(folder: Path, alive: set[str]) -> list[str]:
-    """Remove workspaces of runs and imports that are over; returns their names."""
+    """Remove workspaces of runs, imports and conversions that are over; returns their names."""
     if not folder.is_dir():
         return []
     left = sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in alive)

@@ -39,6 +39,7 @@ class Update(Base):
     reason_text: Mapped[str] = mapped_column(default="")
     findings: Mapped[list[Any]] = mapped_column(default=list)
     parents: Mapped[list[Any]] = mapped_column(default=list)
+    details: Mapped[dict[str, Any] | None] = mapped_column(default=None)
     file_name: Mapped[str]
     size_bytes: Mapped[int]
     source_path: Mapped[str]

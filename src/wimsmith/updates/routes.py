@@ -46,11 +46,8 @@ def show_update(site: SiteDep, actor: ActorDep, update: str) -> schemas.UpdateDe
     """Show one update with everything that was found about it."""
     with site.database.read() as session:
         row = service.find(session, actor, update)
-        return schemas.UpdateDetails(
-            **update_out(row).model_dump(),
-            findings=[schemas.FindingOut(**finding) for finding in row.findings],
-            parents=row.parents,
-        )
+        found = update_out(row).model_dump() | (row.details or {})
+        return schemas.UpdateDetails(**found, findings=row.findings, parents=row.parents)
 
 
 def update_out(row: Update) -> schemas.UpdateOut:

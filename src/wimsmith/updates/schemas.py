@@ -39,9 +39,32 @@ class FindingOut(BaseModel):
     text: str
 
 
+class PartOut(BaseModel):
+    """One of several packages in a file."""
+
+    name: str
+    identity: str
+    article: str
+    findings: list[FindingOut]
+
+
 class UpdateDetails(UpdateOut):
+    """An update with everything that was found about it; empty what nothing in the file says.
+
+    `leads_to` is the build and revision after it, `needs_build` the one it is made against.
+    `needed` says what it would take to install what is refused. `conditions` are in the way in
+    some images and in others not. `parts` are packages of a file with several, in their order.
+    """
+
     findings: list[FindingOut]
     parents: list[list[str]]
+    leads_to: str = ""
+    needs_build: str = ""
+    needed: str = ""
+    servicing_stacks: list[str] = []
+    branches: list[str] = []
+    conditions: list[FindingOut] = []
+    parts: list[PartOut] = []
 
 
 class Updates(BaseModel):

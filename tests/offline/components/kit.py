@@ -8,8 +8,9 @@ from wimsmith.errors import DamagedInput, LimitExceeded, NotSupported, Untrusted
 from wimsmith.offline.components.install import ApplyOptions, Outcome, apply, refused
 from wimsmith.offline.components.view import View
 from wimsmith.offline.packages.cabinet import CabinetFile
+from wimsmith.offline.packages.containers import Container
 from wimsmith.offline.packages.kinds import ContainerKind
-from wimsmith.offline.packages.package import Container, ExpandedPackage, assemble
+from wimsmith.offline.packages.package import ExpandedPackage, assemble
 from wimsmith.offline.paths import fold, join
 from wimsmith.practice.catalogs import CatalogSpec, build_catalog
 from wimsmith.practice.maker import Maker

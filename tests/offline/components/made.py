@@ -7,7 +7,8 @@ from wimsmith.errors import NotFound
 from wimsmith.offline.changes import ChangeSet
 from wimsmith.offline.components.draft import Draft
 from wimsmith.offline.components.store import CBS, PACKAGES, WINNERS, Store
-from wimsmith.offline.image import edit_hive, edit_tree
+from wimsmith.offline.hiveedits import edit_hive
+from wimsmith.offline.image import edit_tree
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version, parse_package_name
 from wimsmith.offline.manifests.names import (
     deployment_key,

@@ -585,9 +585,20 @@ def test_real_packages_are_not_trusted_without_their_root(
     assert outcome.code.startswith("untrusted:catalog-")
 
 
-def test_differentials_and_indexes_do_not_get_this_far(real: Path, tmp_path: Path) -> None:
-    with pytest.raises(NotSupported):
-        expand(real / "cbs" / "Windows6.1-KB2883457-amd64.cab", tmp_path / "x")
+def test_differentials_do_not_get_this_far(expanded: Expand) -> None:
+    with pytest.raises(NotSupported, match="differentials") as refused:
+        expanded("psfx")
+    assert refused.value.reason == "psfx"
+
+
+def test_a_real_package_with_a_container_index_asks_for_its_parents(
+    build: Build, real: Path, tmp_path: Path, options: ApplyOptions
+) -> None:
+    package = expand(real / "cbs" / "Windows6.1-KB2883457-amd64.cab", tmp_path / "x")
+    outcome = apply(package, open_view(build(SMALL), 1), options)
+    assert (outcome.verdict, outcome.code) == (Verdict.PREREQUISITE_MISSING, "parent")
+    assert outcome.text.startswith("WinPE-SRT-Package~")
+    assert outcome.changes is None
 
 
 def test_generic_rights_never_reach_the_hive(

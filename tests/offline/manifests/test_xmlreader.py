@@ -22,6 +22,14 @@ def test_the_encodings_of_real_manifests(encoding: str) -> None:
     assert parse_xml("<a>ä</a>".encode(encoding)).text == "ä"
 
 
+@pytest.mark.parametrize("mark", [b"\xff\xfe", b"\xfe\xff"])
+@pytest.mark.parametrize("declared", ["utf-8", "UTF-16", "us-ascii"])
+def test_a_mark_counts_more_than_what_is_declared(mark: bytes, declared: str) -> None:
+    text = f'<?xml version="1.0" encoding="{declared}"?><a>ä€</a>'
+    encoding = "utf-16-le" if mark == b"\xff\xfe" else "utf-16-be"
+    assert parse_xml(mark + text.encode(encoding)).text == "ä€"
+
+
 @pytest.mark.parametrize(
     "document",
     [

@@ -58,12 +58,13 @@ def test_other_files(tmp_path: Path, name: str, data: bytes, code: str, sentence
         ("a.cab", {"LCUCompDB_KB1.xml.cab": b""}, "uup", "metadata of a unified update"),
         ("a.cab", {"onepackage.AggregatedMetadata.cab": b""}, "uup", "metadata"),
         ("a.cab", {"driver.inf": b"", "driver.sys": b""}, "not-cbs", "a driver cabinet"),
-        ("a.cab", {"FodMetadata.xml": b""}, "not-cbs", "no update.mum"),
+        ("a.cab", {"FodMetadata.xml": b""}, "not-cbs", "metadata of features on demand"),
+        ("a.cab", {"readme.txt": b""}, "not-cbs", "no update.mum"),
         (
             "a.cab",
             {"update.mum": TOP, "_manifest_.cix.xml": INDEX % b""},
-            "container-index",
-            "stored as an index",
+            "not-cbs",
+            "no update.mum",
         ),
         (
             "a.cab",
@@ -98,7 +99,6 @@ def test_a_component_folder_named_like_a_differential_needs_a_keyform(tmp_path: 
         ({"a-express.cab": b""}, "express"),
         ({"a-baseless.cab": b""}, "baseless"),
         ({"LCUCompDB_KB1.xml.cab": b""}, "uup"),
-        ({"a.cab": b"", "b.cab": b"", "PkgInstallOrder.txt": b"a.cab"}, "several-packages"),
     ],
 )
 def test_update_sets(tmp_path: Path, files: dict[str, bytes], code: str) -> None:

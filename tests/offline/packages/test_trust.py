@@ -1,6 +1,7 @@
 """The chain of trust: it holds for what was signed, and its first broken link is named."""
 
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,17 +11,31 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from offline.packages.made import COMPONENT, MadePackage, component, signed_catalog
+from offline.packages.madesignatures import (
+    Stamp,
+    World,
+    counter_signature,
+    message,
+    token,
+    world,
+)
+from offline.packages.mutatedsignatures import content_of
 from wimsmith.errors import DamagedCatalog, Untrusted
 from wimsmith.offline.manifests.identity import parse_package_name
 from wimsmith.offline.packages.cabinet import expand_cabinet
-from wimsmith.offline.packages.catalog import parse_catalog
+from wimsmith.offline.packages.catalog import Catalog, parse_catalog
 from wimsmith.offline.packages.package import ExpandedPackage, expand
 from wimsmith.offline.packages.roots import (
     MICROSOFT_AUTHORITIES,
     MICROSOFT_ROOTS,
     microsoft_anchors,
 )
-from wimsmith.offline.packages.signatures import Anchors, fingerprint, load_der
+from wimsmith.offline.packages.signatures import (
+    WINDOWS_COMPONENT,
+    Anchors,
+    fingerprint,
+    load_der,
+)
 from wimsmith.offline.packages.trust import (
     CheckedLink,
     Link,
@@ -252,6 +267,56 @@ def test_an_end_certificate_cannot_issue_others(root: PracticeRoot) -> None:
 def test_bytes_that_are_no_certificate() -> None:
     with pytest.raises(DamagedCatalog):
         load_der([b"\x30\x00"])
+
+
+TRUST_LIST = "1.3.6.1.4.1.311.10.1"
+IN_2013 = datetime(2013, 8, 28, tzinfo=UTC)
+
+
+def catalog_of(
+    made_by: World, root: PracticeRoot, *, digest: str = "sha256", stamps: Sequence[Stamp] = ()
+) -> Catalog:
+    """A catalog by the signer of a world, with time stamps."""
+    content = content_of(signed_catalog(root, [b"x"]))
+    known = [*made_by.chain, made_by.stamper]
+    return parse_catalog(
+        message(TRUST_LIST, content, made_by.signer, known, digest=digest, unsigned=stamps)
+    )
+
+
+def test_time_stamps_keep_catalogs_of_expired_signers(root: PracticeRoot) -> None:
+    here = world(years=(2012, 2014))
+    policy = TrustPolicy(Anchors(), operator=Anchors((here.root.certificate,)))
+    for stamp in (
+        token(here.stamper, [here.stamper], IN_2013),
+        counter_signature(here.stamper, IN_2013),
+    ):
+        facts = verify_catalog(catalog_of(here, root, stamps=[stamp]), policy)
+        assert facts.signed_at == IN_2013
+    with pytest.raises(Untrusted) as refusal:
+        verify_catalog(catalog_of(here, root), policy)
+    assert refusal.value.reason == "untrusted:catalog-chain"
+
+
+def test_sha1_in_catalogs_counts_only_with_an_early_time_stamp(root: PracticeRoot) -> None:
+    here = world()
+    policy = TrustPolicy(Anchors(), operator=Anchors((here.root.certificate,)))
+    early, late = (
+        counter_signature(here.stamper, when)
+        for when in (IN_2013, datetime(2022, 1, 1, tzinfo=UTC))
+    )
+    facts = verify_catalog(catalog_of(here, root, digest="sha1", stamps=[early]), policy)
+    assert facts.digests == {"sha1", "sha256"}
+    for stamps in ([], [late]):
+        with pytest.raises(Untrusted) as refusal:
+            verify_catalog(catalog_of(here, root, digest="sha1", stamps=stamps), policy)
+        assert refusal.value.reason == "untrusted:catalog-algorithm"
+
+
+def test_signers_of_parts_of_windows_count_below_microsoft_roots(root: PracticeRoot) -> None:
+    here = world(purposes=[ExtendedKeyUsageOID.CODE_SIGNING, WINDOWS_COMPONENT])
+    policy = TrustPolicy(Anchors((here.root.certificate,)))
+    assert verify_catalog(catalog_of(here, root), policy).anchor == "CN=Root,O=Made"
 
 
 def test_another_verifier_agrees_on_made_catalogs(

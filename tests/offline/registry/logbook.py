@@ -3,8 +3,7 @@
 import struct
 from collections.abc import Sequence
 
-from wimsmith.offline.registry.base import checksum
-from wimsmith.offline.registry.marvin import marvin32
+from offline.registry.replay import checksum, marvin
 
 BASE_BYTES = 4096
 SECTOR_BYTES = 512
@@ -34,16 +33,24 @@ def new_log(base: bytes, entries: Sequence[bytes]) -> bytes:
     return _log_head(base, 6) + b"".join(entries)
 
 
-def entry(before: bytes, after: bytes, sequence: int) -> bytes:
+def log_of(base: bytes, entries: Sequence[bytes]) -> bytes:
+    """A log of the new format whose base block has the number of its first entry."""
+    sequence = struct.unpack_from("<I", entries[0], 12)[0] if entries else 1
+    return _with_head(base[:SECTOR_BYTES], (4, sequence), (8, sequence), (28, 6)) + b"".join(
+        entries
+    )
+
+
+def entry(before: bytes, after: bytes, sequence: int, flags: int = 0) -> bytes:
     """An entry of the new format that leads from one hive to the other."""
     pages = {at: after[BASE_BYTES + at :][:PAGE_BYTES] for at in _changed(before, after)}
     references = b"".join(struct.pack("<II", at, len(page)) for at, page in pages.items())
     body = references + b"".join(pages.values())
     body += bytes(-(len(body) + 40) % SECTOR_BYTES)
     bins_size = len(after) - BASE_BYTES
-    head = struct.pack("<4sIIIII", b"HvLE", len(body) + 40, 0, sequence, bins_size, len(pages))
-    head += marvin32(body).to_bytes(8, "little")
-    return head + marvin32(head).to_bytes(8, "little") + body
+    head = struct.pack("<4sIIIII", b"HvLE", len(body) + 40, flags, sequence, bins_size, len(pages))
+    head += marvin(body)
+    return head + marvin(head) + body
 
 
 def _changed(before: bytes, after: bytes) -> list[int]:

@@ -1,99 +1,72 @@
-"""Damaged hives: whatever is broken, the answer is one of our errors, soon."""
+"""Damaged hives and logs: whatever is broken, the answer is one of our errors, soon."""
 
-import random
+import json
+import os
 import struct
-import time
-from collections.abc import Callable
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from offline.registry import mutators
+from offline.registry.replay import checksum
 from wimsmith.errors import WimsmithError
-from wimsmith.offline.registry import Hive, ValueType, encode_text
-from wimsmith.offline.registry.base import checksum
+from wimsmith.offline.registry import Hive, ValueType
 
-ROUNDS = 500
-
-
-@pytest.fixture(scope="module")
-def seed_hive() -> bytes:
-    """A small hive with every kind of record in it."""
-    hive = Hive.new()
-    for number in range(700):
-        hive.create_key(f"Many\\{number}")
-    hive.create_key("Class", class_name="a class")
-    hive.set_value("Values", "big", ValueType.BINARY, bytes(40_000))
-    for number in range(20):
-        hive.set_value("Values", f"text {number}", ValueType.SZ, encode_text("x" * number))
-    hive.delete_value("Values", "text 3")
-    return hive.serialize(1 << 56)
+TESTS = Path(__file__).resolve().parents[2]
+SLOWEST_S = 10.0
+HIVE_STAGES = ("base block", "bins", "nk", "lists", "vk", "db", "sk", "whole tree")
+LOG_STAGES = ("log header", "log entry", "replay", "proof")
 
 
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    image = bytearray(data)
-    for _ in range(chance.randrange(1, 9)):
-        at = chance.randrange(4096, len(image) - 4)
-        match chance.randrange(4):
-            case 0:
-                image[at] ^= 1 << chance.randrange(8)
-            case 1:
-                struct.pack_into("<I", image, at & ~3, chance.randrange(1 << 32))
-            case 2:
-                struct.pack_into("<I", image, at & ~3, chance.randrange(len(image)) & ~7)
-            case _:
-                source = chance.randrange(4096, len(image) - 64)
-                image[at : at + 8] = image[source : source + 8]
-    del image[len(data) :]
-    if chance.randrange(10) == 0:
-        struct.pack_into("<I", image, 20 + 4 * chance.randrange(7), chance.randrange(1 << 32))
-    struct.pack_into("<I", image, 508, checksum(image))
-    return bytes(image)
+def mutate(kind: str, count: int, seed: int) -> dict[str, Any]:
+    """Feed mutated files in a process of their own; what came of it, which is printed."""
+    command = [sys.executable, "-m", "offline.registry.mutation_run", kind, str(count), str(seed)]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(TESTS)},
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    lines = [f"{times:7} {reason}" for reason, times in report["errors"]]
+    lines += [f"{share:7.1%} {stage}" for stage, share in report["stages"].items()]
+    lines.append(f"slowest {report['slowest_s']:.3f} s, memory {report['peak_bytes'] >> 20} MiB")
+    sys.stdout.write("\n".join([f"{count} mutated {kind}", *lines, ""]))
+    return report
 
 
-def use(data: bytes) -> None:
-    """All that anybody does with a hive: read it, check it, change it, write it."""
-    hive = Hive.parse(data)
-    for key in hive.walk():
-        assert len(key.class_name) < len(data)
-        assert len(key.security) < len(data)
-        for value in key.values():
-            assert len(value.data) < len(data)
-    hive.check(strict=True)
+def judge(report: dict[str, Any], stages: tuple[str, ...], *, half_reach: str) -> None:
+    assert report["findings"] == []
+    assert report["slowest_s"] < SLOWEST_S, "measured 0.03 s"
+    assert report["stages"][half_reach] >= 0.5
+    assert all(report["stages"][stage] > 0.2 for stage in stages)
+    assert len(report["errors"]) > 10, "many checks were met"
 
 
-def change(data: bytes) -> bytes:
-    hive = Hive.parse(data)
-    hive.set_value("Many\\345\\New", "value", ValueType.BINARY, bytes(20_000))
-    hive.set_value("Values", "text 5", ValueType.BINARY, bytes(300))
-    hive.delete_value("Values", "big")
-    hive.delete_key("Many\\100")
-    hive.delete_key("Class")
-    hive.create_key("Many\\100")
-    hive.delete_key("Many")
-    return hive.serialize(1 << 57)
+@pytest.mark.parametrize(
+    "count", [300, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_mutated_hives_end_in_our_errors(count: int) -> None:
+    judge(mutate("hives", count, seed=count), HIVE_STAGES, half_reach="lists")
 
 
-@pytest.mark.parametrize("action", [use, change])
-def test_mutated_hives_end_in_our_errors(
-    seed_hive: bytes, action: Callable[[bytes], object]
-) -> None:
-    chance = random.Random(action.__name__)
-    refused, slowest = 0, 0.0
-    for _ in range(ROUNDS // 2):
-        data = mutated(seed_hive, chance)
-        started = time.perf_counter()
-        try:
-            action(data)
-        except WimsmithError:
-            refused += 1
-        slowest = max(slowest, time.perf_counter() - started)
-    assert refused > 0
-    assert slowest < 5, "measured 0.05 s"
+@pytest.mark.parametrize(
+    "count", [120, pytest.param(5000, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_mutated_logs_end_in_our_errors(count: int) -> None:
+    judge(mutate("logs", count, seed=count), LOG_STAGES, half_reach="replay")
 
 
-def test_truncated_hives_end_in_our_errors(seed_hive: bytes) -> None:
-    for size in [*range(0, 600, 37), *range(600, len(seed_hive), 4001)]:
+def test_truncated_hives_end_in_our_errors() -> None:
+    data = mutators.seed_hives()[-1]
+    for size in [*range(0, 600, 37), *range(600, len(data), 4001)]:
         with pytest.raises(WimsmithError):
-            use(seed_hive[:size])
+            Hive.parse(data[:size])
 
 
 def test_a_small_file_cannot_ask_for_much_memory() -> None:
@@ -102,5 +75,6 @@ def test_a_small_file_cannot_ask_for_much_memory() -> None:
     data = bytearray(hive.serialize(1))
     record = data.index(b"vk\3\0")
     struct.pack_into("<I", data, record + 4, 0x3FFFFFFF)
+    struct.pack_into("<I", data, 508, checksum(data))
     with pytest.raises(WimsmithError, match="claims"):
-        use(bytes(data))
+        Hive.parse(bytes(data)).value("Key", "big")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from offline.registry import readers
+from offline.registry.replay import checksum
 from wimsmith.errors import DamagedHive
 from wimsmith.offline.registry import Hive, ValueType, default_security, encode_dword, encode_text
 from wimsmith.offline.security import compile_sddl
@@ -197,3 +198,22 @@ def outside(folder: Path, program: str, *arguments: object, text: str = "") -> N
         command, input=text.encode(), capture_output=True, cwd=folder, check=False
     )
     assert done.returncode in {0, 2}, done.stdout + done.stderr  # 2: reged wrote the hive
+
+
+def test_large_data_in_one_cell_are_read_in_every_version() -> None:
+    """hivex writes them so; Windows would use segments, and so do we when they change."""
+    hive = Hive.new(version_minor=3)
+    hive.set_value("Key", "large", ValueType.BINARY, bytes(range(256)) * 200)
+    data = bytearray(hive.serialize(NOW))
+    struct.pack_into("<I", data, 24, 5)
+    struct.pack_into("<I", data, 508, checksum(data))
+    hive = Hive.parse(bytes(data))
+    value = hive.value("Key", "large")
+    assert value is not None
+    assert value.data == bytes(range(256)) * 200
+    assert hive.check(strict=True) == 0
+    hive.set_value("Key", "large", ValueType.BINARY, bytes(60_000))
+    assert hive.check(strict=True) == 0
+    written = hive.serialize(NOW)
+    assert b"db\x04\0" in written
+    assert readers.libregf_agrees(written)

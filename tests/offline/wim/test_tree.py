@@ -202,3 +202,58 @@ def test_what_is_made_without_times_takes_those_of_its_folder() -> None:
     tree.link("d/link", "a/b/file")
     assert {entry.inode.times for entry in tree.walk()} == {LATER}
     assert Tree.new().root.inode.times == Times(0, 0, 0)
+
+
+def test_a_moved_file_stays_itself() -> None:
+    tree = rich().tree
+    entry = found(tree, "Windows/System32/tool.dll")
+    inode, names = entry.inode, len(entry.inode.entries)
+    assert tree.move("windows/system32/TOOL.DLL", "Users/Default/tool.dll") is entry
+    assert tree.find("Windows/System32/tool.dll") is None
+    assert found(tree, "users/default/tool.dll").inode is inode
+    assert (entry.path, entry.short_name) == ("Users/Default/tool.dll", "TOOL~1")
+    assert len(inode.entries) == names
+    tree.move("Users/Default/tool.dll", "Users/Default/Tool.DLL")
+    assert (entry.name, entry.short_name) == ("Tool.DLL", "TOOL~1")
+    tree.move("Users/Default/tool.dll", "Users/Default/other.dll")
+    assert (entry.name, entry.short_name) == ("other.dll", "")
+
+
+def test_a_short_name_that_the_new_folder_has_does_not_come_along() -> None:
+    tree = rich().tree
+    tree.put_file("Users/Default/toolbox.exe", NEW, short_name="tool~1")
+    entry = tree.move("Windows/System32/tool.dll", "Users/Default/tool.dll")
+    assert entry.short_name == ""
+
+
+def test_a_moved_folder_takes_what_is_in_it_along() -> None:
+    tree = rich().tree
+    below = [entry.path for entry in tree.walk(found(tree, "Windows"))]
+    tree.move("Windows", "Users/Default/Windows.old")
+    moved = [entry.path for entry in tree.walk(found(tree, "Users/Default/Windows.old"))]
+    assert moved == [path.replace("Windows", "Users/Default/Windows.old", 1) for path in below]
+
+
+@pytest.mark.parametrize(
+    ("path", "new_path", "error"),
+    [
+        ("", "x", PathConflict),
+        ("Windows", "", PathConflict),
+        ("Windows", "Windows/System32/x", PathConflict),
+        ("Windows", "windows/x", PathConflict),
+        ("Windows/empty.log", "Windows/System32", PathConflict),
+        ("Windows/empty.log", "Users/Default/no/x", NotFound),
+        ("Windows/empty.log", "Documents and Settings/x", PathConflict),
+        ("Windows/empty.log", "Windows/System32/tool.dll/x", PathConflict),
+        ("Windows/empty.log", "Windows/a?b", UnsafePath),
+        ("none", "x", NotFound),
+    ],
+)
+def test_a_move_that_cannot_be_changes_nothing(
+    path: str, new_path: str, error: type[Exception]
+) -> None:
+    tree = rich().tree
+    before = [(entry.path, entry.short_name) for entry in tree.walk()]
+    with pytest.raises(error):
+        tree.move(path, new_path)
+    assert [(entry.path, entry.short_name) for entry in tree.walk()] == before

@@ -157,9 +157,11 @@ def test_content_that_is_listed_twice_or_free_is_edited(
     data = bytearray(two.read_bytes())
     size, (offset,) = int.from_bytes(data[48:55], "little"), struct.unpack_from("<Q", data, 56)
     table = bytes(data[offset : offset + size])
-    free = bytearray(table[:50])
+    entries = [table[at : at + 50] for at in range(0, size, 50)]
+    first = next(entry for entry in entries if not entry[7] & 2)
+    free = bytearray(first)
     free[7] |= 1
-    more = table + table[:50] + bytes(free)
+    more = table + first + bytes(free)
     data[48:72] = struct.pack("<7sBQQ", len(more).to_bytes(7, "little"), 2, len(data), len(more))
     data[INTEGRITY_AT : INTEGRITY_AT + 24] = bytes(24)
     base = tmp_path / "base.wim"

@@ -3,12 +3,14 @@
 import contextlib
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,8 +21,9 @@ from wimsmith.errors import Cancelled, DamagedWim, WorkerFailed
 from wimsmith.offline.progress import Event
 from wimsmith.offline.wim import _frames
 from wimsmith.offline.wim._libwim import LibwimCodec
+from wimsmith.offline.wim.child import Worker
 from wimsmith.offline.wim.codec import Codec, Compression
-from wimsmith.offline.wim.worker import Worker, WorkerCodec
+from wimsmith.offline.wim.worker import CodecPool, WorkerCodec
 from wimsmith.process import Limits
 
 LZX, CHUNK = Compression.LZX, 32768
@@ -82,12 +85,12 @@ def test_more_than_a_frame_is_sent_in_parts(codec: WorkerCodec) -> None:
     assert unpack(codec, packed, [CHUNK] * 600) == data
 
 
-def test_one_chunk_may_be_larger_than_a_frame(codec: WorkerCodec) -> None:
-    chunk = 1 << 25
-    data = bytes(1 << 25)
-    (packed,) = codec.compress(Compression.LZMS, chunk, 1, [data])
+def test_a_frame_carries_the_largest_chunk_both_ways(codec: WorkerCodec) -> None:
+    data = os.urandom(1 << 16) + bytes((1 << 26) - (1 << 16))
+    (packed,) = codec.compress(Compression.LZMS, 1 << 26, 1, [data])
     assert packed is not None
-    assert codec.decompress(Compression.LZMS, chunk, [(packed, len(data))]) == [data]
+    assert len(packed) > 1 << 16
+    assert codec.decompress(Compression.LZMS, 1 << 26, [(packed, len(data))]) == [data]
 
 
 def test_a_damaged_chunk_is_an_error_and_the_worker_goes_on(codec: WorkerCodec) -> None:
@@ -200,7 +203,7 @@ def test_a_forgotten_codec_leaves_no_process() -> None:
 
 def test_a_worker_does_not_outlive_a_killed_parent() -> None:
     code = (
-        "import time; from wimsmith.offline.wim.worker import Worker;"
+        "import time; from wimsmith.offline.wim.child import Worker;"
         "worker = Worker(); print(worker.pid, flush=True); time.sleep(60)"
     )
     source = Path(__file__).parents[3] / "src"
@@ -310,3 +313,163 @@ def test_lengths_from_the_other_side_are_not_believed(head: bytes) -> None:
 def test_only_objects_are_messages(text: bytes) -> None:
     with pytest.raises(WorkerFailed, match="a message that is not"):
         _frames.unpack_header(text)
+
+
+SLOW = b"".join(b"%d and %d;" % (number, number * number % 977) for number in range(3_000_000))
+
+
+def slow_call(codec: Codec) -> None:
+    """Solid LZMS at its slowest: one chunk takes the library many seconds without a pause."""
+    codec.compress(Compression.LZMS, 1 << 25, 100, [SLOW[: 1 << 25]])
+
+
+class Stop:
+    """A beat that cancels some time after it was first called."""
+
+    def __init__(self, after_s: float = 0.5) -> None:
+        self.after_s = after_s
+        self.first = 0.0
+        self.raised = 0.0
+
+    def __call__(self) -> None:
+        now = time.monotonic()
+        self.first = self.first or now
+        if now - self.first > self.after_s:
+            self.raised = self.raised or now
+            raise Cancelled("by the test")
+
+
+def test_a_beat_ends_a_worker_in_the_middle_of_solid_compression() -> None:
+    stop = Stop()
+    with WorkerCodec(beat=stop) as codec:
+        with pytest.raises(Cancelled, match="by the test"):
+            slow_call(codec)
+        worker = pid_of(codec)
+        assert time.monotonic() - stop.raised < 2
+        assert not is_alive(worker)
+        stop.after_s = 1e9
+        assert codec.compress(LZX, CHUNK, 20, TEXT)
+        assert pid_of(codec) != worker
+
+
+def test_a_beat_ends_a_worker_that_takes_no_more_input() -> None:
+    """A stopped process does not empty its pipe: writing to it must not wait for ever."""
+    stop = Stop()
+    with WorkerCodec(beat=stop) as codec:
+        stop.after_s = 1e9
+        codec.compress(LZX, CHUNK, 20, TEXT)
+        os.kill(pid_of(codec), signal.SIGSTOP)
+        stop.first, stop.after_s = 0.0, 0.5
+        with pytest.raises(Cancelled):
+            codec.compress(Compression.LZMS, 1 << 25, 1, [SLOW[: 1 << 25]])
+
+
+def test_a_pool_runs_as_many_workers_as_there_are_calls() -> None:
+    with CodecPool(3) as pool:
+        assert (pool.workers, pool.pids) == (3, [])
+        packed = pool.compress(LZX, CHUNK, 20, TEXT)
+        assert len(pool.pids) == 1
+        for _ in range(5):
+            assert unpack(pool, packed, [len(data) for data in TEXT]) == TEXT
+        assert len(pool.pids) == 1
+        barrier = threading.Barrier(3)
+
+        def call() -> list[bytes | None]:
+            barrier.wait()
+            return [pool.compress(LZX, CHUNK, 100, [SLOW[:CHUNK]] * 30)[0]]
+
+        with ThreadPoolExecutor(3) as threads:
+            results = [future.result() for future in [threads.submit(call) for _ in range(3)]]
+        assert results[0] == results[1] == results[2]
+        pids = pool.pids
+        assert len(pids) == 3
+    assert pool.pids == []
+    assert not any(is_alive(pid) for pid in pids)
+
+
+def test_more_calls_than_workers_wait_for_each_other() -> None:
+    with CodecPool(2) as pool, ThreadPoolExecutor(8) as threads:
+        mine = [[b"%d" % number * 3000] * 20 for number in range(40)]
+        packed = list(threads.map(lambda data: pool.compress(LZX, CHUNK, 20, data), mine))
+        sizes = [[len(data) for data in chunks] for chunks in mine]
+        assert list(threads.map(lambda one, size: unpack(pool, one, size), packed, sizes)) == mine
+        assert len(pool.pids) <= 2
+
+
+def test_a_killed_worker_of_a_pool_is_the_error_of_its_call_alone() -> None:
+    with CodecPool(2) as pool, ThreadPoolExecutor(2) as threads:
+        first = threads.submit(slow_call, pool)
+        assert soon(lambda: len(pool.pids) == 1)
+        (victim,) = pool.pids
+        second = threads.submit(pool.compress, LZX, CHUNK, 20, TEXT)
+        assert second.result() == LibwimCodec().compress(LZX, CHUNK, 20, TEXT)
+        os.kill(victim, signal.SIGKILL)
+        with pytest.raises(WorkerFailed, match="SIGKILL"):
+            first.result()
+        assert pool.compress(LZX, CHUNK, 20, TEXT)
+        assert pool.compress(LZX, CHUNK, 20, TEXT)
+
+
+def test_cancel_reaches_those_who_wait_for_a_free_worker() -> None:
+    stop = Stop()
+    with CodecPool(1, beat=stop) as pool, ThreadPoolExecutor(3) as threads:
+        calls = [threads.submit(slow_call, pool) for _ in range(3)]
+        for call in calls:
+            with pytest.raises(Cancelled):
+                call.result(30)
+    assert time.monotonic() - stop.raised < 10
+
+
+def test_processor_time_without_end_is_one_error() -> None:
+    header = {"compression": "lzms", "chunk_size": 1 << 25, "level": 100, "sizes": [1 << 25]}
+    with Worker(limits=Limits(cpu_s=3)) as worker:
+        with pytest.raises(WorkerFailed, match="more processor time than any known input needs"):
+            worker.ask({"do": "compress", **header}, [SLOW[: 1 << 25]])
+        assert worker.ended
+
+
+FILTERED = """
+import socket, subprocess
+from wimsmith.offline._libsandbox import refuse_calls
+if not refuse_calls():
+    print("no filter"); raise SystemExit
+for attempt in (
+    lambda: socket.socket(),
+    lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM),
+    lambda: socket.socket(socket.AF_UNIX),
+    lambda: subprocess.run(["true"]),
+):
+    try:
+        attempt()
+    except PermissionError:
+        print("refused")
+    else:
+        print("succeeded")
+print(len(open("/proc/self/status").read()) > 100)
+"""
+
+
+def test_filtered_means_no_sockets_and_no_programs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FILTERED],
+        capture_output=True,
+        check=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3] / "src")},
+    )
+    if done.stdout == "no filter\n":
+        pytest.skip("no numbers of system calls for this architecture, or no seccomp")
+    assert done.stdout.split() == ["refused"] * 4 + ["True"]
+
+
+def test_a_worker_has_a_temporary_folder_of_its_own_or_none(tmp_path: Path) -> None:
+    for writable, expected in ([], "/nonexistent"), ([tmp_path], str(tmp_path)):
+        with Worker(writable=writable, opens_files=True) as worker:
+            variables = Path(f"/proc/{worker.pid}/environ").read_bytes().split(b"\0")
+            assert f"TMPDIR={expected}".encode() in variables
+            status = Path(f"/proc/{worker.pid}/status").read_text()
+            assert "Seccomp:\t2" in status
+            limits = Path(f"/proc/{worker.pid}/limits").read_text()
+            assert re.search(r"Max file size +0 +0", limits)
+            assert re.search(r"Max open files +64 +64", limits)
+            assert re.search(r"Max address space +2147483648 ", limits)

@@ -34,6 +34,7 @@ from wimsmith.offline.wim.codec import Compression
 from wimsmith.offline.wim.container import open_wim
 from wimsmith.offline.wim.document import ImageEdit, WindowsInfo
 from wimsmith.offline.wim.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.staging import PREFIX
 from wimsmith.offline.wim.tree import Tree
 from wimsmith.offline.wim.write import write_wim
 
@@ -465,44 +466,37 @@ def test_nothing_is_overwritten_by_accident(
         with pytest.raises(AlreadyExists):
             write_wim(other, base=base)
         assert other.read_bytes() == b"mine"
-        other.with_name("other.wim.part").write_bytes(b"left over from a killed run")
+        stray = tmp_path / f"{PREFIX}of-a-killed-run"
+        stray.mkdir()
+        (stray / "part.wim").write_bytes(b"left over")
         write_wim(other, base=base, overwrite=True)
     accept(other)
     assert three.read_bytes() == before
     assert only_file(tmp_path) == ["alias.wim", "other.wim", "three.wim"]
 
 
-def test_two_writers_of_one_target_do_not_meet(
+def test_of_two_writers_of_one_target_the_second_loses(
     tmp_path: Path, three: Path, codec: LibwimCodec
 ) -> None:
     target = tmp_path / "out.wim"
-    refusals: list[AlreadyExists] = []
 
-    def second_writer(event: Event) -> None:
-        if event.phase == "copy" and not refusals:
-            with pytest.raises(AlreadyExists) as caught, open_wim(three, codec) as base:
-                write_wim(target, base=base)
-            refusals.append(caught.value)
+    def first_writer(event: Event) -> None:
+        if event.phase == "copy" and not target.exists():
+            with open_wim(three, codec) as base:
+                write_wim(target, base=base, indexes=[1])
 
-    with open_wim(three, codec) as base:
-        write_wim(target, base=base, progress=second_writer)
-    assert len(refusals) == 1
+    with open_wim(three, codec) as base, pytest.raises(AlreadyExists):
+        write_wim(target, base=base, progress=first_writer)
     accept(target)
+    with open_wim(target, codec) as out:
+        assert len(out.images) == 1
+    assert only_file(tmp_path) == ["out.wim", "three.wim"]
 
 
 def test_what_cannot_be_written_is_refused_by_name(
     tmp_path: Path, three: Path, codec: LibwimCodec
 ) -> None:
-    solid, wide, delta = (tmp_path / name for name in ("x.esd", "wide.wim", "delta.wim"))
-    run("wimlib-imagex", "export", three, 1, solid, "--solid")
-    run("wimlib-imagex", "export", three, 1, wide, "--compress=lzx", "--chunk-size=64K")
-    run("wimlib-imagex", "optimize", wide, "--recompress", "--compress=lzx", "--chunk-size=64K")
-    target = tmp_path / "out.wim"
-    for path, reason in ((solid, "solid"), (wide, "chunk-size")):
-        with open_wim(path, codec) as base, pytest.raises(NotSupported) as caught:
-            write_wim(target, base=base)
-        assert caught.value.reason == reason
-        assert "export" in str(caught.value.hint)
+    target, delta = tmp_path / "out.wim", tmp_path / "delta.wim"
     with open_wim(three, codec) as base:
         with pytest.raises(InvalidInput):
             write_wim(target, base=base, compression=Compression.XPRESS)
@@ -521,6 +515,45 @@ def test_what_cannot_be_written_is_refused_by_name(
     with open_wim(delta, codec) as base, pytest.raises(NotSupported, match="missing-content"):
         write_wim(target, base=base)
     assert not target.exists()
+
+
+def test_a_base_in_chunks_that_windows_refuses_is_packed_anew(
+    tmp_path: Path, three: Path, codec: LibwimCodec
+) -> None:
+    wide, target = tmp_path / "wide.wim", tmp_path / "out.wim"
+    run("wimlib-imagex", "export", three, "all", wide, "--compress=lzx", "--chunk-size=64K")
+    run("wimlib-imagex", "optimize", wide, "--recompress", "--compress=lzx", "--chunk-size=64K")
+    with open_wim(wide, codec) as base:
+        assert base.chunk_size == 1 << 16
+        write_wim(target, base=base)
+    accept(target)
+    with open_wim(target, codec) as out:
+        assert out.chunk_size == 1 << 15
+    for index in (1, 2, 3):
+        assert listing(target, index) == listing(three, index)
+
+
+def test_a_solid_base_keeps_its_solid_resources_and_gets_new_content_beside_them(
+    tmp_path: Path, three: Path, codec: LibwimCodec
+) -> None:
+    solid, target = tmp_path / "x.esd", tmp_path / "out.esd"
+    run("wimlib-imagex", "export", three, "all", solid, "--solid")
+    with open_wim(solid, codec) as base:
+        tree = base.tree(3)
+        tree.remove("only in 3.txt")
+        tree.put_file("new.txt", sha1(b"new" * 999), times=TIMES)
+        new = {sha1(b"new" * 999): b"new" * 999}
+        write_wim(target, base=base, trees={3: tree}, new_content=new)
+        with open_wim(target, codec) as out:
+            assert out.is_solid
+            assert not out.blobs[sha1(b"new" * 999)].is_solid
+            assert out.read_blob(sha1(b"new" * 999)) == b"new" * 999
+            assert {
+                blob.solid.location.stored_bytes for blob in out.blobs.values() if blob.solid
+            } == {blob.solid.location.stored_bytes for blob in base.blobs.values() if blob.solid}
+    accept(target)
+    for index in (1, 2):
+        assert listing(target, index) == listing(three, index)
 
 
 def test_overlapping_content_is_not_copied(tmp_path: Path) -> None:

@@ -2,14 +2,29 @@
 
 from cyclopts import App
 
+from wimsmith.cli.wim import check, compare, copy, edit, info, look, sets, volumes
+
 app = App(name="wim", help="WIM files on this machine (no site needed).", help_format="plaintext")
-for _place in (
-    "look:info",
-    "look:ls",
-    "look:cat",
-    "look:packages",
-    "copy:export",
-    "copy:extract",
-    "copy:verify",
+# Not named but imported, so that `wimsmith wim --help` says what each of them does.
+for _command in (
+    info.info,
+    look.ls,
+    look.cat,
+    look.packages,
+    compare.diff,
+    check.verify,
+    check.extract,
+    edit.add,
+    edit.rm,
+    edit.mv,
+    edit.replace,
+    edit.mkdir,
+    copy.export,
+    copy.append,
+    sets.split,
+    sets.join,
+    sets.optimize,
+    volumes.capture,
+    volumes.apply,
 ):
-    app.command(f"wimsmith.cli.wim.{_place}", name=_place.partition(":")[2])
+    app.command(_command)

@@ -1,27 +1,17 @@
 """Commands that make new files from a WIM file, or read all of it."""
 
 from pathlib import Path
-from typing import Annotated, Literal
-
-from cyclopts import Parameter
 
 from wimsmith.cli.output import (
     human_size,
-    note,
     print_line,
     progress_bar,
     show,
 )
-from wimsmith.cli.wim.common import numbers, printable
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.export import FAST_LEVEL, export_images
-from wimsmith.offline.wim.extract import extract_image
-from wimsmith.offline.wim.verify import VerifyReport, verify_wim
-
-Form = Literal["none", "xpress", "lzx", "lzms"]
-
-
-_SHOWN_NAMES = 20
+from wimsmith.cli.wim.making import Flag, Form, announce, packing_of, parse_boot, show_plan
+from wimsmith.cli.wimfile import References, numbers
+from wimsmith.offline.wim.append import Addition, announce_append, append_images
+from wimsmith.offline.wim.export import Selection, announce_export, export_images
 
 
 def export(
@@ -29,41 +19,75 @@ def export(
     index: str,
     target: Path,
     *,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
-    check: bool = True,
     compress: Form | None = None,
-    level: int = FAST_LEVEL,
-    solid: Annotated[bool, Parameter(negative="")] = False,
-    recompress: Annotated[bool, Parameter(negative="")] = False,
+    chunk_size: str | None = None,
+    level: int | None = None,
+    solid: Flag = False,
+    recompress: Flag = False,
+    references: References = (),
+    delta_from: Path | None = None,
+    boot: str | None = None,
+    name: str | None = None,
+    description: str | None = None,
+    overwrite: Flag = False,
+    check: bool = True,
+    dry_run: Flag = False,
 ) -> None:
-    """Copy one image, or all, into a new WIM file that holds only what is needed.
+    """Copy one image, several or all into a new WIM file that holds only what is needed.
 
-    The source is not changed. The target appears when it is complete and checked.
+    The source is not changed. The target appears when it is complete and checked. What is packed
+    in the form that the target gets is copied as it is, the rest is packed anew; what will be
+    done is said before it starts.
 
     Args:
-        source: WIM file to read.
+        source: WIM file to read, or the first part of a split set.
         index: Number of the image, from 1; several with commas between; or `all`.
         target: WIM file to make.
-        overwrite: Replace the target if it exists.
-        check: Read the result again and compare all hashes before it gets its name.
-        compress: Pack the content in another form; `lzx` is what Windows media use.
-        level: How hard to pack: 20 fast, 50 usual, 100 slow.
+        compress: Pack the content in another form, each file by itself; `lzx` is what Windows
+            media use. The source's own form if not given.
+        chunk_size: Size of the chunks that are packed, for example 32K; with --solid up to 64M.
+        level: How hard to pack: 20 fast, 50 usual, 100 slow. 20 if not given, with --solid 50.
         solid: Pack all content together with LZMS, as in an ESD file: smallest and slow.
-        recompress: Pack anew what could be copied as it is.
+        recompress: Pack anew even what could be copied as it is.
+        references: File with content that the source names and does not hold: the base of a delta
+            file, a further part of a set. May be given several times.
+        delta_from: Leave out what this WIM file holds; the target can then be read with
+            `--ref` of that file only.
+        boot: Index of the image to mark as bootable, or `none`. As in the source if not given.
+        name: New name, if one image is exported.
+        description: New description, if one image is exported.
+        overwrite: Replace the target if it exists.
+        check: Read all of the result again and compare all hashes before it gets its name.
+        dry_run: Say what would be done, and do nothing.
     """
+    packing = packing_of(compress, chunk_size, level, solid=solid, recompress=recompress)
+    selection = Selection(references, delta_from, parse_boot(boot), name, description)
     with progress_bar() as progress:
-        report = export_images(
-            source,
-            numbers(index),
-            target,
-            progress=progress,
-            check=check,
-            overwrite=overwrite,
-            compression=Compression.LZMS if solid and not compress else _compression(compress),
-            level=level,
-            solid=solid,
-            recompress=recompress,
-        )
+        if dry_run:
+            said = announce_export(
+                source,
+                numbers(index),
+                target,
+                packing=packing,
+                selection=selection,
+                progress=progress,
+                overwrite=overwrite,
+            )
+        else:
+            report = export_images(
+                source,
+                numbers(index),
+                target,
+                packing=packing,
+                selection=selection,
+                progress=progress,
+                tell=announce,
+                check=check,
+                overwrite=overwrite,
+            )
+    if dry_run:
+        show_plan(said)
+        return
     images = ", ".join(str(number) for number in report.images)
     size = human_size(report.size_bytes)
     checked = ", checked" if report.checked else ""
@@ -71,45 +95,52 @@ def export(
     show(report, lambda: print_line(text))
 
 
-def extract(file: Path, index: int, target: Path, *patterns: str) -> None:
-    """Extract an image, or parts of it, into a new folder.
+def append(
+    source: Path,
+    index: str,
+    target: Path,
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    boot: str | None = None,
+    references: References = (),
+    level: int | None = None,
+    check: bool = True,
+    dry_run: Flag = False,
+) -> None:
+    """Add images of one WIM file to another one, where they share content with those there.
+
+    The new file is written beside the target, which it replaces in one step when it is complete
+    and checked; until then the target is as it was.
 
     Args:
-        file: WIM file to read.
-        index: Number of the image, from 1.
-        target: Folder to make; an existing one must be empty.
-        patterns: Paths in the image, with `?` and `*`; folders come whole. All if none is given.
+        source: WIM file to read; not changed.
+        index: Number of the image, from 1; several with commas between; or `all`.
+        target: WIM file that gets the images.
+        name: Name in the target, if one image is appended; two of one name are refused.
+        description: Description in the target, if one image is appended.
+        boot: Index in the source of the image to mark as bootable, or `none` for no bootable image
+            at all. As in the target if not given.
+        references: File with content that the source names and does not hold. May be given several
+            times.
+        level: How hard to pack what is not packed as the target is: 20 fast, 50 usual, 100 slow.
+        check: Read all of the result again and compare all hashes before it replaces the target.
+        dry_run: Say what would be done, and do nothing.
     """
+    chosen = numbers(index)
+    addition = Addition(chosen, references, parse_boot(boot), name, description, level)
     with progress_bar() as progress:
-        report = extract_image(file, index, target, patterns=patterns, progress=progress)
-    for name in report.left_out:
-        note(f"warning: the link {name} leads out of the image and was left out")
-    size = human_size(report.size_bytes)
-    text = f"{target}: {report.files} files, {report.directories} folders, {size}"
-    show(report, lambda: print_line(f"{text}, {report.duration_s:.1f} s"))
-
-
-def verify(file: Path) -> None:
-    """Read all of a WIM file and compare every hash in it.
-
-    Args:
-        file: WIM file.
-    """
-    with progress_bar() as progress:
-        report = verify_wim(file, progress=progress)
-    _warn_of_names(report)
-    table = "integrity table checked" if report.integrity_table else "no integrity table"
-    content = f"{report.blobs} contents of {human_size(report.content_bytes)}"
-    text = f"{file}: {report.images} images, {content} as they should be, {table}"
-    show(report, lambda: print_line(f"{text}, {report.duration_s:.1f} s"))
-
-
-def _warn_of_names(report: VerifyReport) -> None:
-    for name in report.unusable_names[:_SHOWN_NAMES]:
-        note(f"warning: index {name.index}: {printable(name.path)} {name.fault}")
-    if report.unusable_count:
-        note(f"warning: {report.unusable_count} names cannot be used; their content is intact")
-
-
-def _compression(form: Form | None) -> Compression | None:
-    return None if form is None else Compression(form)
+        if dry_run:
+            said = announce_append(source, target, addition, progress=progress)
+        else:
+            report = append_images(
+                source, target, addition, progress=progress, tell=announce, check=check
+            )
+    if dry_run:
+        show_plan(said)
+        return
+    added = ", ".join(str(number) for number in report.numbers)
+    grown = human_size(report.size_bytes - report.size_before_bytes)
+    checked = ", checked" if report.checked else ""
+    text = f"{target}: index {added} added, {grown} more{checked}, {report.duration_s:.1f} s"
+    show(report, lambda: print_line(text))

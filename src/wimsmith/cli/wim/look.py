@@ -1,57 +1,34 @@
-"""Commands that look into a WIM file."""
+"""Commands that look into an image of a WIM file."""
 
 import base64
 import sys
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, astuple, dataclass
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from wimsmith.cli.output import (
-    human_size,
-    note,
-    options,
-    print_facts,
-    print_json,
-    print_line,
-    print_table,
-    show,
+from wimsmith.cli.output import note, options, print_json, print_line, print_table
+from wimsmith.cli.wim.rows import (
+    Row,
+    Rows,
+    item_lines,
+    reparse_text,
+    security_lines,
+    size_text,
+    stream_lines,
 )
-from wimsmith.cli.wim.common import found, open_file, printable, time_text
+from wimsmith.cli.wimfile import References, found, open_file, printable
 from wimsmith.errors import InvalidInput, NotFound
 from wimsmith.offline.wim.container import Wim, naming
-from wimsmith.offline.wim.document import ImageInfo, WindowsInfo
 from wimsmith.offline.wim.lint import shown_path
-from wimsmith.offline.wim.tree import Attribute, Entry, Tree
+from wimsmith.offline.wim.tree import Entry, Tree
+from wimsmith.offline.wim.wildcards import has_wildcards, matching, name_matcher
 
-_ARCHITECTURES = {0: "x86", 5: "arm", 9: "amd64", 12: "arm64"}
-
-
-_LETTERS = {
-    Attribute.DIRECTORY: "D",
-    Attribute.READONLY: "R",
-    Attribute.HIDDEN: "H",
-    Attribute.SYSTEM: "S",
-    Attribute.ARCHIVE: "A",
-    Attribute.REPARSE_POINT: "L",
-    Attribute.ENCRYPTED: "E",
-}
-
-
-def info(file: Path) -> None:
-    """Show the images that a WIM file holds.
-
-    Args:
-        file: WIM file.
-    """
-    with open_file(file) as wim:
-        facts = _file_facts(wim)
-        images = [_image_facts(image) for image in wim.images]
-    show(facts | {"images": images}, lambda: _print_info(facts, images))
+Flag = Annotated[bool, Parameter(negative="")]
 
 
 def ls(
@@ -61,35 +38,78 @@ def ls(
     *,
     long: Annotated[bool, Parameter(alias="-l", negative="")] = False,
     recursive: Annotated[bool, Parameter(alias="-r", negative="")] = False,
+    pattern: str | None = None,
+    acl: Flag = False,
+    links: Flag = False,
+    streams: Flag = False,
+    all_facts: Annotated[bool, Parameter(name=["--all", "-a"], negative="")] = False,
+    ref: References = (),
 ) -> None:
-    """List a folder of an image.
+    r"""List a folder of an image, or what matches a pattern.
+
+    With --json each entry has everything that the image says of it. Attributes are letters:
+    D folder, R read-only, H hidden, S system, A archive, L reparse point, E encrypted,
+    T temporary, P sparse, C compressed, O offline, I not indexed.
+
+    Example: wimsmith wim ls install.wim 1 'Windows/System32/drivers/*.sys' -l
 
     Args:
         file: WIM file.
         index: Number of the image, from 1.
-        path: Folder or file in the image; the root if not given.
+        path: Folder or file in the image; the root if not given. With * (any characters) and ?
+            (one) it is a pattern; ** stands for any folders. Put it in quotes.
         long: Show attributes, size, number of links and time as well.
         recursive: List folders below as well, with paths from the root.
+        pattern: Of what is listed, show only names that match, for example '*.dll'.
+        acl: Show the security descriptor of each entry as SDDL, and who that is.
+        links: Show all names (hard links) of each file.
+        streams: Show the named streams of each entry.
+        all_facts: Show all of this, all times, short name, hash, object id and extended
+            attributes.
+        ref: WIM file with content that FILE lacks (delta, metadata-only); may be repeated.
     """
-    with open_file(file) as wim:
+    with open_file(file, ref) as wim:
         tree = wim.tree(index)
-        entries = _listed(tree, found(wim, tree, index, path), recursive=recursive)
-        rows = [_row(wim, entry) for entry in entries]
-    names = [row["path"] if recursive else row["name"] for row in rows]
+        entries = _chosen(wim, tree, index, path, recursive=recursive)
+        if pattern is not None:
+            matches = name_matcher(pattern)
+            entries = (entry for entry in entries if matches(entry.name))
+        with_paths = recursive or has_wildcards(path)
+        details = _Details(acl or all_facts, links or all_facts, streams or all_facts, all_facts)
+        if options.json or long or any(astuple(details)):
+            _print_rows(map(Rows(wim).of, entries), details, with_paths=with_paths)
+        else:
+            _print_names(entries, with_paths=with_paths)
+
+
+@dataclass(frozen=True, slots=True)
+class _Details:
+    """What people asked to see of each entry."""
+
+    acl: bool
+    links: bool
+    streams: bool
+    facts: bool
+
+
+def _print_names(entries: Iterable[Entry], *, with_paths: bool) -> None:
+    for entry in entries:
+        print_line(printable(shown_path(entry) if with_paths else entry.name))
+
+
+def _print_rows(rows: Iterable[Row], details: _Details, *, with_paths: bool) -> None:
     if options.json:
-        print_json(rows)
-    elif long:
-        cells = [
-            (row["attributes"], row["size_bytes"], row["links"], row["written"], name)
-            for row, name in zip(rows, names, strict=True)
-        ]
-        print_table(("attributes", "size", "links", "written", "name"), cells)
+        print_json(list(rows))
+    elif any(astuple(details)):
+        for row in _told_once(rows):
+            print_line(printable(row["path"]) or "/")
+            for name, text in _details(row, details):
+                print_line(f"    {name + ':':<20} {printable(text)}")
     else:
-        for name in names:
-            print_line(printable(str(name)))
+        _print_long(rows, with_paths=with_paths)
 
 
-def cat(file: Path, index: int, path: str, *, stream: str = "") -> None:
+def cat(file: Path, index: int, path: str, *, stream: str = "", ref: References = ()) -> None:
     """Write the content of a file of an image to stdout.
 
     Args:
@@ -97,8 +117,9 @@ def cat(file: Path, index: int, path: str, *, stream: str = "") -> None:
         index: Number of the image, from 1.
         path: File in the image.
         stream: Named stream of the file, instead of its main content.
+        ref: WIM file with content that FILE lacks (delta, metadata-only); may be repeated.
     """
-    with open_file(file) as wim:
+    with open_file(file, ref) as wim:
         sha1 = _content_of(found(wim, wim.tree(index), index, path), path, stream)
         if options.json:
             data = wim.read_blob(sha1)
@@ -110,20 +131,19 @@ def cat(file: Path, index: int, path: str, *, stream: str = "") -> None:
         sys.stdout.buffer.flush()
 
 
-def packages(
-    file: Path, index: int, *, updates: Annotated[bool, Parameter(negative="")] = False
-) -> None:
+def packages(file: Path, index: int, *, updates: Flag = False, ref: References = ()) -> None:
     """List the packages of the Windows in an image, and what it says of itself.
 
     Args:
         file: WIM file.
         index: Number of the image, from 1.
         updates: Only installed updates.
+        ref: WIM file with content that FILE lacks (delta, metadata-only); may be repeated.
     """
     from wimsmith.offline.facts import image_facts  # noqa: PLC0415 - the other verbs load less
     from wimsmith.offline.image import open_view  # noqa: PLC0415 - same
 
-    with open_file(file) as wim, naming(file):
+    with open_file(file, ref) as wim, naming(file):
         facts = image_facts(open_view(wim, index))
     if facts is None:
         raise NotFound(f"a Windows in index {index} of {file}: it has no SOFTWARE hive")
@@ -142,63 +162,15 @@ def packages(
     )
 
 
-def _file_facts(wim: Wim) -> dict[str, object]:
-    header = wim.header
-    return {
-        "path": str(wim.path),
-        "size_bytes": wim.file_bytes,
-        "compression": wim.compression.value,
-        "chunk_size_bytes": wim.chunk_size,
-        "solid": wim.is_solid,
-        "boot_index": header.boot_index,
-        "integrity_table": bool(header.integrity.stored_bytes),
-        "guid": header.guid,
-        "contents": len(wim.blobs),
-        "content_bytes": sum(blob.size_bytes for blob in wim.blobs.values()),
-    }
-
-
-def _image_facts(image: ImageInfo) -> dict[str, object]:
-    facts = asdict(image)
-    for key in ("created", "modified"):
-        facts[key] = time_text(facts[key])
-    facts["architecture"] = facts["version"] = None
-    if image.windows is not None:
-        facts["architecture"] = _ARCHITECTURES.get(image.windows.architecture or 0)
-        facts["version"] = _version(image.windows)
-    return facts
-
-
-def _print_info(facts: dict[str, object], images: list[dict[str, object]]) -> None:
-    print_facts(
-        {
-            name.removesuffix("_bytes").replace("_", " "): _shown(name, value)
-            for name, value in facts.items()
-        }
-    )
-    print_line()
-    columns = ("index", "name", "version", "architecture", "files", "size", "modified")
-    print_table(
-        columns,
-        [
-            (
-                image["number"],
-                image["display_name"] or image["name"],
-                image["version"],
-                image["architecture"],
-                image["file_count"],
-                human_size(int(str(image["total_bytes"]))),
-                image["modified"],
-            )
-            for image in images
-        ],
-    )
-
-
-def _shown(name: str, value: object) -> object:
-    if name.endswith("_bytes"):
-        return human_size(int(str(value)))
-    return value.hex() if isinstance(value, bytes) else value
+def _chosen(wim: Wim, tree: Tree, index: int, path: str, *, recursive: bool) -> Iterable[Entry]:
+    if not has_wildcards(path):
+        return _listed(tree, found(wim, tree, index, path), recursive=recursive)
+    tops = list(matching(tree, path))
+    if not tops:
+        raise NotFound(f"anything like {path} in index {index} of {wim.path}")
+    if not recursive:
+        return tops
+    return dict.fromkeys(chain.from_iterable(tree.walk(top) for top in tops))
 
 
 def _listed(tree: Tree, start: Entry, *, recursive: bool) -> Iterable[Entry]:
@@ -209,23 +181,53 @@ def _listed(tree: Tree, start: Entry, *, recursive: bool) -> Iterable[Entry]:
     return start.children.values()
 
 
-def _row(wim: Wim, entry: Entry) -> dict[str, object]:
-    inode = entry.inode
-    blob = wim.blobs.get(inode.sha1)
-    return {
-        "path": shown_path(entry),
-        "name": entry.name,
-        "short_name": entry.short_name,
-        "attributes": "".join(
-            letter for flag, letter in _LETTERS.items() if inode.attributes & flag
-        ),
-        "attribute_bits": inode.attributes,
-        "size_bytes": blob.size_bytes if blob else 0,
-        "links": len(inode.entries),
-        "written": time_text(inode.written),
-        "sha1": inode.sha1,
-        "streams": [stream.name for stream in inode.named_streams],
+def _print_long(rows: Iterable[Row], *, with_paths: bool) -> None:
+    cells = []
+    for row in rows:
+        name = row["path"] if with_paths else row["name"]
+        target = (row["reparse"] or {}).get("target")
+        shown = f"{name} -> {target}" if target else name
+        size = row["size_bytes"]
+        cells.append((row["attributes"], size, row["links"], row["written"], shown))
+    print_table(("attributes", "size", "links", "written", "name"), cells)
+
+
+def _details(row: Row, details: _Details) -> Iterator[tuple[str, str]]:
+    if details.facts:
+        yield from _facts(row)
+    if details.acl:
+        yield from security_lines(row["security"])
+    if details.links:
+        yield from (("link", name) for name in row["link_names"])
+    if details.streams:
+        yield from stream_lines(row)
+    if details.facts:
+        yield from item_lines(row)
+
+
+def _told_once(rows: Iterable[Row]) -> Iterator[Row]:
+    """Rows with all names of a file at the first of them only: it may have a thousand."""
+    told = set()
+    for row in rows:
+        names = row["link_names"]
+        if names and names[0] in told:
+            row["link_names"] = [f"{names[0]} and so on, see above"]
+        told.update(names[:1])
+        yield row
+
+
+def _facts(row: Row) -> Iterator[tuple[str, str]]:
+    shown = {
+        "attributes": row["attributes"] or "-",
+        "size": "" if "D" in row["attributes"] else size_text(row["size_bytes"]),
+        "SHA-1": row["sha1"].hex() if any(row["sha1"]) else "",
+        "short name": row["short_name"],
+        "created": row["created"] or "",
+        "accessed": row["accessed"] or "",
+        "written": row["written"] or "",
+        "reparse point": reparse_text(row["reparse"]),
     }
+    yield from ((name, text) for name, text in shown.items() if text)
 
 
 def _content_of(entry: Entry, path: str, stream: str) -> bytes:
@@ -234,13 +236,9 @@ def _content_of(entry: Entry, path: str, stream: str) -> bytes:
     for held in entry.inode.streams:
         if held.name.upper() == stream.upper():
             return held.sha1
-    raise NotFound(f"stream {stream} of {path}")
-
-
-def _version(windows: WindowsInfo) -> str | None:
-    if windows.build is None:
-        return None
-    return f"{windows.major}.{windows.minor}.{windows.build}.{windows.service_pack_build or 0}"
+    raise NotFound(
+        f"stream {stream} of {path}", hint="`wimsmith wim ls FILE INDEX PATH --streams` lists them."
+    )
 
 
 def _day(moment: datetime | None) -> str | None:

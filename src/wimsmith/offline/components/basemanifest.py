@@ -6,11 +6,12 @@ has the hash that the store states, or one of a package has a hash that its cata
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 from wimsmith.errors import DamagedInput, DamagedManifest, NotFound, NotSupported, Untrusted
 from wimsmith.offline.components.store import WINSXS, Store
+from wimsmith.offline.components.view import View
 from wimsmith.offline.manifests.component import ComponentManifest, parse_component
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
 from wimsmith.offline.manifests.names import keyform
@@ -101,26 +102,45 @@ class ManifestReader:
 
     @cached_property
     def _candidates(self) -> tuple[bytes, ...]:
-        found: list[bytes] = []
-        for folder in self._stack_folders():
-            try:
-                library = self._store.draft.read(f"{folder}/{_LIBRARY}")
-            except NotFound:
-                continue
-            found += [one for one in base_manifest_candidates(library) if one not in found]
-        return tuple(found)
+        image, draft = self._store.image, self._store.draft
+        winsxs = f"{image.windows}/{WINSXS}"
+        folders = _stack_folders(draft.names_in(winsxs), f"{image.architecture}_")
+        return tuple(_texts(draft.read, [f"{winsxs}/{folder}" for folder in folders]))
 
-    def _stack_folders(self) -> Iterator[str]:
-        """Folders of the servicing stack of the image's own architecture, newest first."""
-        winsxs = f"{self._store.image.windows}/{WINSXS}"
-        prefix = f"{self._store.image.architecture}_"
-        found = [
-            (Version.parse(match[1]), name)
-            for name in self._store.draft.names_in(winsxs)
-            if (match := _STACK.fullmatch(name)) and name.lower().startswith(prefix)
-        ]
-        for _, name in sorted(found, reverse=True):
-            yield f"{winsxs}/{name}"
+
+def base_texts(view: View, windows: str = "Windows") -> tuple[bytes, ...]:
+    """Texts in the servicing stacks of an image that may be the base of manifests.
+
+    Nothing but the files of the image is asked, and which text is the right one is not proved.
+    """
+    winsxs = f"{windows}/{WINSXS}"
+    entry = view.find(winsxs)
+    names = [one.name for one in ((entry.children or {}) if entry else {}).values()]
+    return tuple(_texts(view.read, [f"{winsxs}/{one}" for one in _stack_folders(names)]))
+
+
+def _stack_folders(names: Iterable[str], prefix: str = "") -> list[str]:
+    """Folders of servicing stacks among names in WinSxS that start so, newest first."""
+    found = [
+        (Version.parse(match[1]), name)
+        for name in names
+        if (match := _STACK.fullmatch(name)) and name.lower().startswith(prefix)
+    ]
+    return [name for _, name in sorted(found, reverse=True)]
+
+
+def _texts(read: Callable[[str], bytes], folders: Iterable[str]) -> Iterator[bytes]:
+    """Candidates in the libraries of servicing stacks, each once."""
+    seen: set[bytes] = set()
+    for folder in folders:
+        try:
+            library = read(f"{folder}/{_LIBRARY}")
+        except NotFound:
+            continue
+        for text in base_manifest_candidates(library):
+            if text not in seen:
+                seen.add(text)
+                yield text
 
 
 def _fits(package: ExpandedPackage, key: str, candidate: bytes) -> bool:

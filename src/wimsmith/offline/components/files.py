@@ -21,6 +21,7 @@ from wimsmith.offline.image import HIVE_PATHS
 from wimsmith.offline.manifests.component import ComponentFile, ComponentManifest, FileHash
 from wimsmith.offline.packages.cabinet import CabinetFile
 from wimsmith.offline.packages.package import ExpandedPackage
+from wimsmith.offline.registry.logs import LOG_SUFFIXES
 from wimsmith.offline.security import inherit
 
 _COPY_BYTES = 1 << 20
@@ -30,7 +31,7 @@ _FURTHER_HIVES = ("Windows/System32/config/SAM", "Windows/System32/config/SECURI
 _HIVE_FILES = frozenset(
     paths.fold(path + suffix)
     for path in (*HIVE_PATHS.values(), *_FURTHER_HIVES)
-    for suffix in ("", ".LOG", ".LOG1", ".LOG2")
+    for suffix in ("", *LOG_SUFFIXES)
 )
 
 

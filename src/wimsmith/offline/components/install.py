@@ -37,7 +37,7 @@ from wimsmith.offline.components.writing import PlannedComponent, Writer, is_boo
 from wimsmith.offline.facts import PackageState
 from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import keyform
-from wimsmith.offline.packages.facts import obstacles_of
+from wimsmith.offline.packages.obstacles import manifests_in_use, obstacles_of
 from wimsmith.offline.packages.package import ExpandedPackage
 from wimsmith.offline.packages.trust import TrustPolicy, verify, verify_packages
 from wimsmith.offline.progress import Progress, silent
@@ -167,7 +167,7 @@ class _Application:
 
     def _evaluate(self) -> Plan:
         packages = {name.lower(): one.manifest for name, one in self.update.packages.items()}
-        for obstacle in obstacles_of(packages.values()):
+        for obstacle in obstacles_of(manifests_in_use(self.update)):
             self._refuse(obstacle.code, obstacle.text)
         plan = evaluate(self.store, self.update.top.manifest, packages)
         self.findings += plan.findings

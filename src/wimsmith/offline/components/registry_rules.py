@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from wimsmith.errors import DamagedManifest, NotSupported
 from wimsmith.offline.components.destinations import is_redirected
+from wimsmith.offline.registry.roots import HIVE_ROOTS, follow_links
 from wimsmith.offline.registry.values import (
     ValueType,
     encode_dword,
@@ -26,11 +27,8 @@ _QUOTED = re.compile(r'"((?:[^"]|"")*)"\s*(,\s*(?=")|$)')
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20}")
 
 _HIVES: tuple[tuple[str, str, str], ...] = (
-    (r"HKEY_LOCAL_MACHINE\SOFTWARE", "SOFTWARE", ""),
-    (r"HKEY_LOCAL_MACHINE\SYSTEM", "SYSTEM", ""),
+    *((HIVE_ROOTS[name], name, "") for name in ("SOFTWARE", "SYSTEM", "DEFAULT", "NTUSER")),
     ("HKEY_CLASSES_ROOT", "SOFTWARE", "Classes"),
-    (r"HKEY_USERS\.DEFAULT", "DEFAULT", ""),
-    ("HKEY_CURRENT_USER", "NTUSER", ""),
 )
 
 _CLASSES_OF_THEIR_OWN = ("CLSID", "DirectShow", "Interface", "Media Type", "MediaFoundation")
@@ -128,14 +126,6 @@ def _areas() -> Mapping[str, tuple[_Area, ...]]:
 
 _AREAS = MappingProxyType(_areas())
 
-_LINKED_KEYS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("wow6432node", "classes"), ("Classes", _WOW_KEY)),
-    (("classes", "wow6432node", "appid"), ("Classes", "AppID")),
-    (("classes", "wow6432node", "protocols"), ("Classes", "PROTOCOLS")),
-    (("classes", "wow6432node", "typelib"), ("Classes", "TypeLib")),
-)
-"""Keys of SOFTWARE that are links, in the order in which they are followed."""
-
 
 @dataclass(frozen=True, slots=True)
 class KeyTarget:
@@ -169,7 +159,7 @@ def target_of(
     if node is not None:
         parts = (*parts[: len(node)], _WOW_KEY, *parts[len(node) :])
     if hive == "SOFTWARE":
-        parts = _follow_links(parts)
+        parts = tuple(follow_links(parts))
     return KeyTarget(hive, "\\".join(parts), redirected=node is not None)
 
 
@@ -289,10 +279,3 @@ def _node(
         raise NotSupported("wow64-key", f"a 32-bit key on {image_architecture}")
     matching = [area for area in _AREAS[hive] if lower[: len(area.prefix)] == area.prefix]
     return max(matching, key=lambda area: len(area.prefix)).node
-
-
-def _follow_links(parts: tuple[str, ...]) -> tuple[str, ...]:
-    for link, target in _LINKED_KEYS:
-        if tuple(part.lower() for part in parts[: len(link)]) == link:
-            parts = (*target, *parts[len(link) :])
-    return parts

@@ -4,8 +4,9 @@ Manifests are foreign bytes. Document types and entities are refused, which clos
 making a small document large; size, depth, count and name length are bounded besides.
 """
 
+import codecs
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import NoReturn, Protocol
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
@@ -23,6 +24,19 @@ ASSEMBLY_NAMESPACES = frozenset(
 SIGNATURE_NAMESPACE = "http://www.w3.org/2000/09/xmldsig#"
 
 
+class XmlTarget(Protocol):
+    """Takes what an XML document holds, piece by piece, as `TreeBuilder` does."""
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> object:
+        """An element begins."""
+
+    def end(self, tag: str, /) -> object:
+        """An element ends."""
+
+    def data(self, data: str, /) -> object:
+        """Text between elements."""
+
+
 def parse_xml(data: bytes) -> Element:
     """The root element of an XML document; names are `{namespace}local` as ElementTree has them.
 
@@ -30,13 +44,30 @@ def parse_xml(data: bytes) -> Element:
         DamagedManifest: not well formed, or it has a document type or entities.
         LimitExceeded: more than 64 MiB, 64 levels, or 2 million elements and attributes.
     """
+    builder = TreeBuilder()
+    read_xml(data, builder)
+    return builder.close()
+
+
+def read_xml(data: bytes, target: XmlTarget, *, max_nodes: int | None = None) -> None:
+    """Give `target` what an XML document holds, without keeping it all in memory.
+
+    A mark of UTF-16 at the start counts more than the encoding that the document declares: texts
+    that were converted keep their old declaration.
+
+    Raises:
+        DamagedManifest: not well formed, or it has a document type or entities.
+        LimitExceeded: more than 64 MiB, 64 levels, or `max_nodes` elements and attributes (2
+            million if it is not given).
+    """
     if len(data) > MAX_XML_BYTES:
         raise LimitExceeded(f"an XML document of {len(data)} bytes")
-    reader = _Reader()
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    reader = _Reader(target, "UTF-16" if marked else None, max_nodes or MAX_NODES)
     try:
         for start in range(0, len(data), _CHUNK_BYTES):
             reader.feed(data[start : start + _CHUNK_BYTES])
-        return reader.close()
+        reader.close()
     except (expat.ExpatError, ValueError, LookupError) as error:
         raise DamagedManifest(f"not XML: {error}") from error
 
@@ -90,15 +121,16 @@ def flag(element: Element, name: str, *, default: bool | None = None) -> bool | 
 
 
 class _Reader:
-    def __init__(self) -> None:
-        self._builder = TreeBuilder()
+    def __init__(self, target: XmlTarget, encoding: str | None, max_nodes: int) -> None:
+        self._target = target
         self._depth = 0
         self._nodes = 0
-        parser = expat.ParserCreate(namespace_separator="}")
+        self._max_nodes = max_nodes
+        parser = expat.ParserCreate(encoding, namespace_separator="}")
         parser.buffer_text = True
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
-        parser.CharacterDataHandler = self._builder.data
+        parser.CharacterDataHandler = target.data
         parser.StartDoctypeDeclHandler = _refuse
         parser.EntityDeclHandler = _refuse
         self._parser = parser
@@ -106,21 +138,20 @@ class _Reader:
     def feed(self, chunk: bytes) -> None:
         self._parser.Parse(chunk, False)
 
-    def close(self) -> Element:
+    def close(self) -> None:
         self._parser.Parse(b"", True)
-        return self._builder.close()
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self._depth += 1
         self._nodes += 1 + len(attributes)
-        if self._depth > MAX_DEPTH or self._nodes > MAX_NODES:
+        if self._depth > MAX_DEPTH or self._nodes > self._max_nodes:
             raise LimitExceeded("an XML document with too many levels or elements")
         named = {_qualified(key): value for key, value in attributes.items()}
-        self._builder.start(_qualified(name), named)
+        self._target.start(_qualified(name), named)
 
     def _end(self, name: str) -> None:
         self._depth -= 1
-        self._builder.end(_qualified(name))
+        self._target.end(_qualified(name))
 
 
 def _qualified(name: str) -> str:

@@ -1,34 +1,41 @@
 """Bit streams and Huffman tables of PA30 deltas.
 
 Bits are taken from each byte lowest first. A stream starts with three bits that say how many bits
-at its end are padding. Facts: docs/internals/packages.md.
+at its end are padding. Facts: docs/internals/deltas.md.
+
+This module also runs compiled; `bits.pxd` states the C types. So `held` never has more than 64
+bits, and what is shifted left is small enough for the type it has there.
 """
 
+import sys
+from array import array
 from collections.abc import Sequence
 
 from wimsmith.errors import DamagedDelta
 
 MAX_CODE_BITS = 16
-REFILL_BYTES = 8
-_SPARE = bytes(4 * REFILL_BYTES)
+_UNIT_BYTES = 4
+_SPARE_UNITS = 4
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class BitReader:
     """Reads one stream. The hot loop of the decoder works on the attributes directly.
 
-    `held` are the `held_bits` next bits; `next_byte` is where the following ones are in `data`,
-    which is followed by spare zeros so that a refill never runs out. Reading past the end is seen
-    at the next refill or by `check_end`.
+    `held` are the `held_bits` next bits, `units[next_unit]` the 32 bits after them. Some zeros
+    follow the stream; who reads past them is stopped by `refill`, who stops in them by `check_end`.
     """
 
-    __slots__ = ("data", "held", "held_bits", "last_byte", "next_byte", "total_bits")
+    __slots__ = ("data", "held", "held_bits", "next_unit", "total_bits", "units")
 
     def __init__(self, data: bytes) -> None:
         if not data:
             raise DamagedDelta("an empty bit stream")
-        self.data = data + _SPARE
-        self.last_byte = len(data) + 2 * REFILL_BYTES
-        self.next_byte = 0
+        self.data = data
+        self.units = array("I", data + bytes(-len(data) % _UNIT_BYTES + _SPARE_UNITS * _UNIT_BYTES))
+        if sys.byteorder == "big":
+            self.units.byteswap()
+        self.next_unit = 0
         self.held = 0
         self.held_bits = 0
         self.total_bits = len(data) * 8
@@ -37,18 +44,20 @@ class BitReader:
             raise DamagedDelta("a bit stream that ends before it starts")
 
     def refill(self) -> None:
-        if self.next_byte > self.last_byte:
-            raise DamagedDelta("the delta ends too early")
-        more = self.data[self.next_byte : self.next_byte + REFILL_BYTES]
-        self.held |= int.from_bytes(more, "little") << self.held_bits
-        self.next_byte += REFILL_BYTES
-        self.held_bits += 8 * REFILL_BYTES
+        """Hold at least 32 bits."""
+        if self.held_bits < 32:
+            if self.next_unit >= len(self.units):
+                raise DamagedDelta("the delta ends too early")
+            unit = self.units[self.next_unit]
+            self.held |= unit << self.held_bits
+            self.held_bits += 32
+            self.next_unit += 1
 
     def bits(self, count: int) -> int:
-        """The next `count` bits (at most 64) as a number."""
-        while self.held_bits < count:
-            self.refill()
-        value = self.held & ((1 << count) - 1)
+        """The next `count` bits (at most 32) as a number."""
+        self.refill()
+        one = 1
+        value = self.held & ((one << count) - 1)
         self.held >>= count
         self.held_bits -= count
         return value
@@ -60,16 +69,16 @@ class BitReader:
             digits += 1
             if digits > 16:
                 raise DamagedDelta("a number of more than 64 bits")
-        return self.bits(4 * digits)
+        return sum(self.bits(4) << (4 * digit) for digit in range(digits))
 
     def long_number(self) -> int:
         """A number of at least 256: n zero bits, a one, and n + 8 bits below the highest."""
         zeros = 0
         while not self.bits(1):
             zeros += 1
-            if zeros > 24:
-                raise DamagedDelta("a copy of more than 4 GiB")
-        return 1 << (zeros + 8) | self.bits(zeros + 8)
+            if zeros > 22:
+                raise DamagedDelta("a copy of more than 2 GiB")
+        return (1 << (zeros + 8)) + self.bits(zeros + 8)
 
     def buffer(self) -> bytes:
         """Bytes that stand in the stream: their number, then from the next whole byte on."""
@@ -78,16 +87,26 @@ class BitReader:
         end = start + size_bytes
         if end * 8 > self.total_bits:
             raise DamagedDelta(f"a buffer of {size_bytes} bytes leaves its delta")
-        self.next_byte, self.held, self.held_bits = end, 0, 0
+        self._seek(end)
         return self.data[start:end]
+
+    def _seek(self, byte: int) -> None:
+        self.next_unit = byte // _UNIT_BYTES
+        self.held, self.held_bits = 0, 0
+        self.bits(byte % _UNIT_BYTES * 8)
 
     @property
     def position_bits(self) -> int:
-        return self.next_byte * 8 - self.held_bits
+        return self.next_unit * 32 - self.held_bits
+
+    @property
+    def bits_left(self) -> int:
+        """How many bits the stream still has; negative if more was read than there is."""
+        return self.total_bits - self.position_bits
 
     def check_end(self) -> None:
         """Raise `DamagedDelta` if more was read than there is."""
-        if self.position_bits > self.total_bits:
+        if self.bits_left < 0:
             raise DamagedDelta("the delta ends too early")
 
 
@@ -102,20 +121,22 @@ class HuffmanTable:
 
     def __init__(self, lengths: Sequence[int]) -> None:
         self.width = max(lengths, default=0)
-        self.entries = [0] * (1 << self.width)
+        entries = array("I", bytes(_UNIT_BYTES << self.width))
         next_code = _first_codes(lengths, self.width)
         for symbol, length in enumerate(lengths):
             if length:
-                start = _reversed(next_code[length], length)
-                same = 1 << (self.width - length)
-                self.entries[start :: 1 << length] = [symbol << 5 | length] * same
-                next_code[length] += 1
+                code = next_code[length]
+                next_code[length] = code + 1
+                start = (_REVERSED[code & 255] << 8 | _REVERSED[code >> 8]) >> (16 - length)
+                entry = array("I", (symbol << 5 | length,))
+                entries[start :: 1 << length] = entry * (1 << (self.width - length))
+        self.entries = entries
 
     def read(self, reader: BitReader) -> int:
         """The next symbol of a stream."""
-        while reader.held_bits < MAX_CODE_BITS:
-            reader.refill()
-        entry = self.entries[reader.held & ((1 << self.width) - 1)]
+        reader.refill()
+        one = 1
+        entry = self.entries[reader.held & ((one << self.width) - 1)]
         if not entry:
             raise DamagedDelta("a bit pattern that is no code")
         length = entry & 31
@@ -144,7 +165,3 @@ def _first_codes(lengths: Sequence[int], width: int) -> list[int]:
             raise DamagedDelta("code lengths that make no code")
         code >>= 1
     return first
-
-
-def _reversed(code: int, length: int) -> int:
-    return int(f"{code:0{length}b}"[::-1], 2)

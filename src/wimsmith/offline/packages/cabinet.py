@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,41 +44,59 @@ def expand_cabinet(
     cabinet: Path,
     folder: Path,
     *,
+    wanted: Collection[str] | None = None,
     limits: PackageLimits = DEFAULT_LIMITS,
     progress: Progress = silent,
 ) -> tuple[CabinetFile, ...]:
-    """Expand all files of a cabinet into `folder`, which must not exist yet.
+    """Expand the files of a cabinet into `folder`, which must not exist yet.
 
     Every file has the size that the directory of the cabinet states, or nothing is returned.
 
+    Args:
+        cabinet: the cabinet.
+        folder: gets the files under numbers.
+        wanted: names of the only files to write, as in the listing; by default all.
+        limits: most that it may ask for.
+        progress: told while it is expanded.
+
     Raises:
         DamagedPackage: not a cabinet, or broken anywhere.
+        NotSupported: `not-cbs`, one of a set of cabinets, or compressed as no package is.
         UnsafePath: a name that Windows could not hold or that leaves its folder.
         LimitExceeded: more files, bytes, memory or time than `limits` allow, or than is free.
         WorkerFailed: the child process could not be started or was ended from outside.
         OSError: the cabinet or the folder cannot be used.
     """
-    entries = list_cabinet(cabinet, limits=limits)
+    entries = {
+        number: entry
+        for number, entry in enumerate(list_cabinet(cabinet, limits=limits))
+        if wanted is None or entry.name in wanted
+    }
     folder.mkdir()
-    _check_free_space(entries, folder)
+    _check_free_space(entries.values(), folder)
     watcher = _Watcher(entries, folder, progress)
-    _run_worker(cabinet, folder, limits, watcher)
+    numbers = b"" if wanted is None else " ".join(map(str, entries)).encode()
+    if wanted is None or entries:
+        _run_worker(cabinet, folder, numbers, limits, watcher)
     watcher()
-    return tuple(_checked(entry, folder / str(number)) for number, entry in enumerate(entries))
+    return tuple(_checked(entry, folder / str(number)) for number, entry in entries.items())
 
 
-def _check_free_space(entries: tuple[CabinetEntry, ...], folder: Path) -> None:
+def _check_free_space(entries: Iterable[CabinetEntry], folder: Path) -> None:
     needed = sum(entry.size_bytes for entry in entries)
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise LimitExceeded(f"the package needs {needed} bytes of disk and {free} are free")
 
 
-def _run_worker(cabinet: Path, folder: Path, limits: PackageLimits, watcher: "_Watcher") -> None:
+def _run_worker(
+    cabinet: Path, folder: Path, numbers: bytes, limits: PackageLimits, watcher: "_Watcher"
+) -> None:
     root = os.fspath(Path(wimsmith.__file__).parent.parent)
     done = run(
         [sys.executable, "-I", "-c", _BOOT, root, cabinet.absolute(), folder.absolute()],
         cwd=Path("/"),
+        stdin=numbers,
         timeout_s=limits.wall_s,
         limits=Limits(
             memory_bytes=limits.memory_bytes,
@@ -105,24 +124,25 @@ def _failure(done: Completed) -> DamagedPackage | LimitExceeded | WorkerFailed:
 class _Watcher:
     """Reports how far the child is by the files it has finished; each next number starts a file."""
 
-    def __init__(self, entries: tuple[CabinetEntry, ...], folder: Path, progress: Progress) -> None:
-        self._entries = entries
-        self._folder = folder
+    def __init__(
+        self, entries: Mapping[int, CabinetEntry], folder: Path, progress: Progress
+    ) -> None:
+        self._expected = [(folder / str(number), one.size_bytes) for number, one in entries.items()]
         self._progress = progress
         self._finished = 0
         self._done_bytes = 0
-        self._total_bytes = sum(entry.size_bytes for entry in entries)
+        self._total_bytes = sum(size for _path, size in self._expected)
 
     def __call__(self) -> None:
-        while self._finished < len(self._entries) and self._is_finished():
-            self._done_bytes += self._entries[self._finished].size_bytes
+        while self._finished < len(self._expected) and self._is_finished():
+            self._done_bytes += self._expected[self._finished][1]
             self._finished += 1
         self._progress(Event("expand", self._done_bytes, self._total_bytes, "bytes"))
 
     def _is_finished(self) -> bool:
-        path = self._folder / str(self._finished)
+        path, size_bytes = self._expected[self._finished]
         try:
-            return path.stat().st_size == self._entries[self._finished].size_bytes
+            return path.stat().st_size == size_bytes
         except FileNotFoundError:
             return False
 

@@ -37,7 +37,9 @@ def expand_dcm(data: bytes, base_manifest: bytes) -> bytes:
     """
     if not is_dcm(data):
         raise DamagedDelta("it does not start as a DCM manifest")
-    return apply_delta(data[len(MAGIC) :], base_manifest, max_bytes=MAX_XML_BYTES)
+    return apply_delta(
+        base_manifest, data[len(MAGIC) :], max_bytes=MAX_XML_BYTES, proved_elsewhere=True
+    )
 
 
 def find_base_manifest(wcp_dll: bytes) -> bytes:

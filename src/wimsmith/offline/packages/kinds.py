@@ -5,31 +5,36 @@ reason codes is in docs/internals/packages.md.
 """
 
 import re
+import struct
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from wimsmith.errors import DamagedManifest, DamagedPackage, NotSupported
+from wimsmith.errors import DamagedPackage, NotSupported
 from wimsmith.offline import paths
-from wimsmith.offline.manifests.xmlreader import local_name, parse_xml
 from wimsmith.offline.packages import cablisting
+from wimsmith.offline.packages.containerindex import ContainerIndex, ContainerType
 
 INDEX_NAME = "_manifest_.cix.xml"
-PSF_INDEX_NAME = "express.psf.cix.xml"
+PSF_INDEX_SUFFIX = ".psf.cix.xml"
 TOP_MANIFEST = "update.mum"
 NESTED_LIST = "cablist.ini"
 SCAN_CABINET = "wsusscan.cab"
 
-_WIM_MAGIC = b"MSWIM\0\0\0"
-_PSF_MAGIC = b"PSTREAM\0"
+WIM_MAGIC = b"MSWIM\0\0\0"
+PSF_MAGIC = b"PSTREAM\0"
+_COMPOUND_MAGIC = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _OTHER_MAGIC = {
     b"MZ": "a program, not an update package",
     b"PK\x03\x04": "a ZIP file or app package, not an update package",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a Windows Installer file, not an update package",
+    _COMPOUND_MAGIC: "a Windows Installer file, not an update package",
 }
+_PATCH_CLASS = bytes.fromhex("86100c0000000000c000000000000046")
 _MAGIC_BYTES = 8
 _DIFFERENTIAL = re.compile(r"[^/]+_[0-9a-f]{16}/[frn]/.+")
+_PSFX = "a package of forward and reverse differentials"
+_METADATA_MARKS = ("compdb", "aggregatedmetadata")
 
 
 class ContainerKind(StrEnum):
@@ -70,38 +75,54 @@ def check_file(path: Path) -> None:
 
 
 def _other_file(path: Path, magic: bytes) -> Obstacle:
-    if magic == _WIM_MAGIC:
+    if magic == WIM_MAGIC:
         if path.suffix.lower() in {".wim", ".esd", ".swm"}:
             return Obstacle("not-cbs", "a Windows image, not an update package")
         return Obstacle(
             "container-wim", "an update in a WIM container, which only Windows can apply so far"
         )
-    if magic == _PSF_MAGIC:
+    if magic == PSF_MAGIC:
         return Obstacle("psfx", "the payload of a package of differentials, without its cabinet")
+    if magic == _COMPOUND_MAGIC and _is_patch(path):
+        return Obstacle("not-cbs", "a Windows Installer patch (.msp), not an update package")
     for start, text in _OTHER_MAGIC.items():
         if magic.startswith(start):
             return Obstacle("not-cbs", text)
     return Obstacle("not-cbs", "not a cabinet, so not an update package")
 
 
-def cabinet_obstacle(file_name: str, names: Collection[str]) -> Obstacle | None:
+def _is_patch(path: Path) -> bool:
+    """Whether the root of a compound file has the class of installer patches ([MS-CFB] 2.6.1)."""
+    with path.open("rb") as file:
+        header = file.read(512)
+        if len(header) < 512:
+            return False
+        (shift,) = struct.unpack_from("<H", header, 0x1E)
+        (sector,) = struct.unpack_from("<I", header, 0x30)
+        if shift not in {9, 12}:
+            return False
+        file.seek(((sector + 1) << shift) + 0x50)
+        return file.read(16) == _PATCH_CLASS
+
+
+def cabinet_obstacle(
+    file_name: str, names: Collection[str], *, is_part: bool = False
+) -> Obstacle | None:
     """What in the listing of a payload cabinet rules it out, or None.
 
     Args:
         file_name: name of the cabinet itself.
         names: names of the files in it, in the normal form of `wimsmith.offline.paths`.
+        is_part: whether it is one of several cabinets that make up a package, which need not
+            hold its manifest.
     """
     folded = {name.lower() for name in names}
-    for found in (
-        _by_file_name(file_name.lower()),
-        _by_psfx(folded),
-        _by_index(folded),
-        _by_metadata(folded),
-        _by_missing_manifest(folded),
-    ):
-        if found is not None:
-            return found
-    return None
+    return (
+        _by_file_name(file_name.lower())
+        or psfx_obstacle(folded)
+        or _by_metadata(folded)
+        or (None if is_part else _by_missing_manifest(folded))
+    )
 
 
 def _by_file_name(file_name: str) -> Obstacle | None:
@@ -112,60 +133,56 @@ def _by_file_name(file_name: str) -> Obstacle | None:
     return None
 
 
-def _by_psfx(names: Collection[str]) -> Obstacle | None:
+def psfx_obstacle(names: Collection[str]) -> Obstacle | None:
+    """`psfx`, if a listing (in lower case) has a stream of differentials, its index or folders."""
     has_differentials = any(
-        name.endswith((PSF_INDEX_NAME, ".psf")) or _DIFFERENTIAL.fullmatch(name) for name in names
+        name.endswith((PSF_INDEX_SUFFIX, ".psf")) or _DIFFERENTIAL.fullmatch(name) for name in names
     )
-    if has_differentials:
-        return Obstacle("psfx", "a package of forward and reverse differentials")
-    return None
-
-
-def _by_index(names: Collection[str]) -> Obstacle | None:
-    if INDEX_NAME in names:
-        return Obstacle(
-            "container-index", "its files are stored as an index with deltas, not expanded yet"
-        )
-    return None
+    return Obstacle("psfx", _PSFX) if has_differentials else None
 
 
 def _by_metadata(names: Collection[str]) -> Obstacle | None:
-    metadata = any("compdb" in name or "aggregatedmetadata" in name for name in names)
-    if metadata and TOP_MANIFEST not in names:
+    if any(is_metadata(name) for name in names) and TOP_MANIFEST not in names:
         return Obstacle("uup", "metadata of a unified update, without its payload")
     return None
 
 
+def is_metadata(name: str) -> bool:
+    """Whether a file (in lower case) describes unified updates."""
+    return any(mark in name for mark in _METADATA_MARKS)
+
+
 def _by_missing_manifest(names: Collection[str]) -> Obstacle | None:
-    if TOP_MANIFEST in names or NESTED_LIST in names:
+    if TOP_MANIFEST in names or INDEX_NAME in names or is_nested(names):
         return None
+    if any("fodmetadata" in name for name in names):
+        return Obstacle("not-cbs", "metadata of features on demand, not an update package")
     if any(name.endswith(".inf") for name in names):
         return Obstacle("not-cbs", "a driver cabinet; drivers are added as drivers")
     return Obstacle("not-cbs", f"there is no {TOP_MANIFEST} in it")
 
 
-def index_obstacle(data: bytes) -> Obstacle:
-    """Why a package with this container index is refused: deltas against its own files, or others.
+def index_obstacle(index: ContainerIndex) -> Obstacle | None:
+    """Why a package with this container index is refused, or None.
 
-    Raises:
-        DamagedPackage: the index is not XML.
+    An index that names places in a running Windows has deltas against the files found there.
     """
-    try:
-        root = parse_xml(data)
-    except DamagedManifest as error:
-        raise DamagedPackage(f"{INDEX_NAME}: {error}") from error
-    searches = [one for one in root.iter() if local_name(one) == "DeltaBasisSearch"]
-    if any(local_name(one) == "Location" for search in searches for one in search):
+    if index.type is ContainerType.STREAM:
+        return Obstacle("psfx", _PSFX)
+    if index.locations:
         return Obstacle("express", "its files are deltas against files that it does not hold")
-    found = _by_index({INDEX_NAME})
-    assert found is not None
-    return found
+    return cabinet_obstacle("", [file.name for file in index.files])
+
+
+def is_nested(names: Collection[str]) -> bool:
+    """Whether a listing has a list of cabinets that make up the package."""
+    return any(name.lower().endswith(NESTED_LIST) and "/" not in name for name in names)
 
 
 def is_update_set(names: Collection[str]) -> bool:
     """Whether a listing is that of a `.msu`: cabinets and descriptions, no package of its own."""
     folded = {paths.fold(name) for name in names}
-    if paths.fold(TOP_MANIFEST) in folded or paths.fold(NESTED_LIST) in folded:
+    if paths.fold(TOP_MANIFEST) in folded or is_nested(names):
         return False
     has_cabinets = any(name.endswith(".CAB") for name in folded)
     described = paths.fold(SCAN_CABINET) in folded or any(

@@ -1,59 +1,34 @@
-"""Expanding an update: from a `.cab` or `.msu` file to manifests, catalogs and payload.
+"""An expanded update: from a `.cab` or `.msu` file to manifests, catalogs and payload.
 
 What cannot be opened is refused by name (`kinds.py`); what is opened is still untrusted until
 `trust.py` has followed the chain from the catalogs to the payload.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from wimsmith.errors import DamagedInput, DamagedManifest, DamagedPackage, NotSupported, Untrusted
+from wimsmith.errors import DamagedInput, DamagedPackage, NotSupported, Untrusted
 from wimsmith.offline import paths
 from wimsmith.offline.manifests.component import ComponentFile, parse_component
 from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import keyform as keyform_of
 from wimsmith.offline.manifests.package import PackageManifest, parse_package
 from wimsmith.offline.manifests.xmlreader import MAX_XML_BYTES
-from wimsmith.offline.packages.cabinet import CabinetFile, expand_cabinet
-from wimsmith.offline.packages.cablisting import list_cabinet
+from wimsmith.offline.packages.cabinet import CabinetFile
 from wimsmith.offline.packages.catalog import MAX_CATALOG_BYTES, Catalog, parse_catalog
+from wimsmith.offline.packages.containers import Container, unwrap, unwrap_all
 from wimsmith.offline.packages.dcm import expand_dcm, is_dcm
-from wimsmith.offline.packages.kinds import (
-    INDEX_NAME,
-    NESTED_LIST,
-    TOP_MANIFEST,
-    ContainerKind,
-    Obstacle,
-    cabinet_obstacle,
-    check_file,
-    index_obstacle,
-    is_update_set,
-)
+from wimsmith.offline.packages.ipd import IndexSummary
+from wimsmith.offline.packages.kinds import ContainerKind
 from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
-from wimsmith.offline.packages.msu import MsuDescription, describe, payload_cabinet
+from wimsmith.offline.packages.msu import MsuDescription
 from wimsmith.offline.progress import Progress, silent
 
 _TOP_STEM = "update"
 _BRANCH_FORWARD_STEM = "update-bf"
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A file taken out of its wrappers: the payload cabinet and what was written on the box.
-
-    `obstacle` is set if the payload cannot be expanded; `top` is then its top manifest, if that
-    could be read all the same.
-    """
-
-    source: Path
-    kind: ContainerKind
-    files: Mapping[str, CabinetFile]
-    description: MsuDescription = field(default_factory=MsuDescription)
-    obstacle: Obstacle | None = None
-    top: PackageManifest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +86,7 @@ class ExpandedPackage:
     files: Mapping[str, CabinetFile] = field(repr=False)
     description: MsuDescription = field(default_factory=MsuDescription)
     branch_forward: PackageFile | None = None
+    index: IndexSummary | None = None
 
     def package(self, identity: AssemblyIdentity) -> PackageFile | None:
         """The package of this identity, ignoring case, or None if it is not in the update."""
@@ -196,79 +172,38 @@ def expand(
     limits: PackageLimits = DEFAULT_LIMITS,
     progress: Progress = silent,
 ) -> ExpandedPackage:
-    """Expand a `.cab` or `.msu` file into the folder `work`.
+    """Expand a `.cab` or `.msu` file with one package into the folder `work`.
 
     Raises:
-        NotSupported: a container that is refused by name (spec 1.3, from the file alone).
+        NotSupported: `several-packages` (see `expand_all`), or a container that is refused by
+            name.
         DamagedPackage, DamagedInput: broken anywhere.
         LimitExceeded: it asks for more than `limits` allow.
         OSError: the file or the folder cannot be used.
     """
     container = unwrap(path, work, limits=limits, progress=progress)
-    if container.obstacle is not None:
-        raise container.obstacle.as_error()
-    return assemble(container, work)
+    return _assembled(container, work)
 
 
-def unwrap(
+def expand_all(
     path: Path,
     work: Path,
     *,
     limits: PackageLimits = DEFAULT_LIMITS,
     progress: Progress = silent,
-) -> Container:
-    """Take the payload out of a `.msu` or nested cabinets, and expand it if that is possible.
+) -> tuple[ExpandedPackage, ...]:
+    """Expand all packages of a `.cab` or `.msu` file, in the order they are to be installed.
 
-    Raises:
-        NotSupported: the outermost file is no cabinet, or holds several packages.
-        DamagedPackage, DamagedInput: broken anywhere.
-        LimitExceeded: it asks for more than `limits` allow.
+    Raises: as `expand`; a single package that is refused ends it.
     """
-    work.mkdir(parents=True, exist_ok=True)
-    kind = ContainerKind.CABINET
-    description = MsuDescription()
-    name, cabinet = path.name, path
-    for level in range(limits.nesting + 1):
-        check_file(cabinet)
-        names = [entry.name for entry in list_cabinet(cabinet, limits=limits)]
-        is_set = is_update_set(names)
-        obstacle = None if is_set else cabinet_obstacle(name, names)
-        if obstacle is not None and obstacle.code != "container-index":
-            return Container(path, kind, {}, description, obstacle)
-        files = expand_cabinet(cabinet, work / f"level-{level}", limits=limits, progress=progress)
-        if is_set:
-            kind, description = ContainerKind.MSU, describe(files)
-        elif not _is_nested(names):
-            return _payload_container(path, kind, files, description)
-        payload = payload_cabinet(files)
-        name, cabinet = payload.name, payload.path
-    raise DamagedPackage(f"cabinets nested more than {limits.nesting} deep")
+    found = unwrap_all(path, work, limits=limits, progress=progress)
+    return tuple(_assembled(container, work) for container in found)
 
 
-def _is_nested(names: Sequence[str]) -> bool:
-    folded = {name.lower() for name in names}
-    return NESTED_LIST in folded and TOP_MANIFEST not in folded
-
-
-def _payload_container(
-    path: Path, kind: ContainerKind, files: Sequence[CabinetFile], description: MsuDescription
-) -> Container:
-    by_name = {paths.fold(file.name): file for file in files}
-    index = by_name.get(paths.fold(INDEX_NAME))
-    if index is None:
-        return Container(path, kind, by_name, description)
-    obstacle = index_obstacle(_read_text(index))
-    top = by_name.get(paths.fold(TOP_MANIFEST))
-    manifest = None if top is None else _manifest_or_none(_read_text(top))
-    return Container(path, kind, by_name, description, obstacle, manifest)
-
-
-def _manifest_or_none(data: bytes) -> PackageManifest | None:
-    """The manifest in `data`, which in an index may as well be a delta."""
-    try:
-        return parse_package(data)
-    except DamagedManifest:
-        return None
+def _assembled(container: Container, work: Path) -> ExpandedPackage:
+    if container.obstacle is not None:
+        raise container.obstacle.as_error()
+    return assemble(container, work)
 
 
 def assemble(container: Container, work: Path) -> ExpandedPackage:
@@ -294,6 +229,7 @@ def assemble(container: Container, work: Path) -> ExpandedPackage:
         files=container.files,
         description=container.description,
         branch_forward=branch_forward,
+        index=container.index,
     )
 
 

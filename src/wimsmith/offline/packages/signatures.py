@@ -1,15 +1,11 @@
-"""Checking signatures of signed messages: digest, signer, chain to a trusted root, time.
-
-The chain is built from the certificates in the message and the configured roots. Revocation is
-not asked for: this server may have no way out, and what a package holds is pinned by hash anyway.
-"""
+"""Certificates, and whether a key made a signature. Chains are built in `chains.py`."""
 
 import hashlib
 import hmac
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
+from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -18,18 +14,20 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from wimsmith.errors import DamagedCatalog, Untrusted
-from wimsmith.offline.packages.catalog import (
-    SignedMessage,
-    SignerFacts,
-    parse_signed_message,
-    time_of_token,
-)
+from wimsmith.offline.packages.der import BIT_STRING, SEQUENCE, element, elements, expect
+from wimsmith.offline.packages.signedmessage import SignerFacts
 
 CODE_SIGNING = ExtendedKeyUsageOID.CODE_SIGNING
 TIME_STAMPING = ExtendedKeyUsageOID.TIME_STAMPING
 WINDOWS_COMPONENT = ObjectIdentifier("1.3.6.1.4.1.311.10.3.6")
-_MAX_CHAIN = 8
-_UNREADABLE = (
+HARDWARE_DRIVER = ObjectIdentifier("1.3.6.1.4.1.311.10.3.5")
+LIFETIME_SIGNING = ObjectIdentifier("1.3.6.1.4.1.311.10.3.13")
+
+_PADDINGS = (padding.PKCS1v15, padding.PSS)
+MIN_RSA_BITS = 1024
+MAX_RSA_BITS = 8192
+
+UNREADABLE = (
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -37,12 +35,13 @@ _UNREADABLE = (
     x509.DuplicateExtension,
     x509.UnsupportedGeneralNameType,
 )
-_DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
+DIGESTS: dict[str, type[hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,
     "sha256": hashes.SHA256,
     "sha384": hashes.SHA384,
     "sha512": hashes.SHA512,
 }
+"""Digests that count; MD5 and older ones never do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,17 @@ class Anchors:
 
 
 @dataclass(frozen=True, slots=True)
-class SignatureFacts:
-    """A signature that was found good."""
+class CertificateFacts:
+    """A certificate as shown to people; `digest` is that of the signature of its issuer."""
 
-    signer: str
-    usages: frozenset[ObjectIdentifier]
-    anchor: str
-    anchor_fingerprint: str
-    signed_at: datetime | None
+    subject: str
+    issuer: str
+    serial: str
+    fingerprint: str
+    valid_from: datetime
+    valid_until: datetime
+    key: str
+    digest: str
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -78,28 +80,17 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
-def check_signature(message: SignedMessage, anchors: Anchors, now: datetime) -> SignatureFacts:
-    """Check the one signature of a message, at the time its time stamp proves, else `now`.
-
-    Raises:
-        Untrusted: `catalog-signature`, `catalog-chain` or `catalog-time`.
-        DamagedCatalog: a certificate or time stamp cannot be read.
-    """
-    if len(message.signers) != 1:
-        raise Untrusted("catalog-signature", f"{len(message.signers)} signatures instead of one")
-    signer = message.signers[0]
-    if signer.content_type != message.content_type:
-        raise Untrusted("catalog-signature", "the signature is about another kind of content")
-    certificates = load_der(message.certificates)
-    certificate = _check_signer(signer, certificates, "catalog-signature")
-    signed_at = _proved_time(signer, certificates, anchors)
-    anchor = _anchor(certificate, certificates, anchors, signed_at or now, "catalog-chain")
-    return SignatureFacts(
-        signer=certificate.subject.rfc4514_string(),
-        usages=_usages(certificate),
-        anchor=anchor.subject.rfc4514_string(),
-        anchor_fingerprint=fingerprint(anchor),
-        signed_at=signed_at,
+def describe(certificate: x509.Certificate) -> CertificateFacts:
+    """The facts of a certificate that `load_der` has read."""
+    return CertificateFacts(
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        serial=f"{certificate.serial_number:x}",
+        fingerprint=fingerprint(certificate),
+        valid_from=certificate.not_valid_before_utc,
+        valid_until=certificate.not_valid_after_utc,
+        key=_key_text(certificate),
+        digest=digest_of(certificate),
     )
 
 
@@ -110,163 +101,154 @@ def load_der(certificates: Iterable[bytes]) -> tuple[x509.Certificate, ...]:
         DamagedCatalog: one of them is none.
     """
     try:
-        loaded = tuple(x509.load_der_x509_certificate(one) for one in certificates)
-        for one in loaded:  # parts are parsed when first asked for: ask here, where errors are met
-            _ = (one.subject.rfc4514_string(), one.issuer.public_bytes(), one.serial_number)
-            _ = (one.not_valid_before_utc, one.not_valid_after_utc)
-    except _UNREADABLE as error:
+        with warnings.catch_warnings():  # names longer than RFC 5280 allows occur and do no harm
+            warnings.simplefilter("ignore", UserWarning)
+            return tuple(map(_loaded, certificates))
+    except UNREADABLE as error:
         raise DamagedCatalog(f"a certificate: {error}") from error
-    return loaded
 
 
-def _check_signer(
+def _loaded(der: bytes) -> x509.Certificate:
+    """A certificate, asked for its parts here, where errors are met: they are parsed when asked."""
+    _check_outside(der)
+    one = x509.load_der_x509_certificate(der)
+    _ = (one.subject.rfc4514_string(), one.issuer.rfc4514_string(), one.serial_number)
+    _ = (one.issuer.public_bytes(), one.not_valid_before_utc, one.not_valid_after_utc)
+    return one
+
+
+def _check_outside(der: bytes) -> None:
+    """Refuse a certificate that could be written in another way and still be signed.
+
+    Its algorithm is stated inside and outside of what is signed (RFC 5280, 4.1.1.2), and its
+    signature is a string of bits, of which the last could be said to be unused.
+    """
+    whole = expect(element(der, 0, len(der)), SEQUENCE)
+    body = expect(element(der, whole.start, whole.end), SEQUENCE)
+    outside = expect(element(der, body.end, whole.end), SEQUENCE)
+    bits = expect(element(der, outside.end, whole.end), BIT_STRING)
+    inside = next((one for one in elements(der, body) if one.tag == SEQUENCE), None)
+    if inside is None or der[inside.start : inside.end] != der[outside.start : outside.end]:
+        raise ValueError("the algorithm of the signature is stated in two ways")
+    if der[bits.start : bits.start + 1] != b"\0":
+        raise ValueError("a signature that is not made of whole bytes")
+
+
+def check_signer(
     signer: SignerFacts, certificates: Sequence[x509.Certificate], link: str
 ) -> x509.Certificate:
-    """The certificate whose key made a signature, which fits its content."""
-    certificate = _certificate_of(signer, certificates, link)
-    digest = _digest_class(signer.digest_algorithm, link)
+    """The certificate whose key made a signature, which fits its content.
+
+    Raises:
+        Untrusted: `link`; it does not fit, or its certificate is missing.
+    """
+    certificate = certificate_of(signer, certificates, link)
+    digest = digest_class(signer.digest_algorithm, link)()
     signed = signer.content
     if signer.signed_attributes:
-        stated = hashlib.new(digest().name, signer.content, usedforsecurity=False).digest()
+        stated = digest_bytes(digest.name, signer.content)
         if not hmac.compare_digest(stated, signer.message_digest):
             raise Untrusted(link, "the signed content was changed")
         signed = signer.signed_attributes
-    if not _verifies(certificate, signer.signature, signed, digest()):
+    if not _verifies(certificate, signer.signature, signed, digest, padding.PKCS1v15()):
         raise Untrusted(link, "the signature does not fit its content")
     return certificate
 
 
-def _certificate_of(
+def certificate_of(
     signer: SignerFacts, certificates: Sequence[x509.Certificate], link: str
 ) -> x509.Certificate:
+    """The certificate that a signature names.
+
+    Raises:
+        Untrusted: `link`; it is not among `certificates`.
+    """
     for one in certificates:
         if one.serial_number == signer.serial and one.issuer.public_bytes() == signer.issuer:
             return one
     raise Untrusted(link, "the certificate of the signer is missing")
 
 
-def _digest_class(name: str, link: str) -> type[hashes.HashAlgorithm]:
-    if name not in _DIGESTS:
+def digest_class(name: str, link: str) -> type[hashes.HashAlgorithm]:
+    """A digest that counts.
+
+    Raises:
+        Untrusted: `link`; the digest `name` does not count.
+    """
+    if name not in DIGESTS:
         raise Untrusted(link, f"digest algorithm {name[:60]}")
-    return _DIGESTS[name]
+    return DIGESTS[name]
+
+
+def digest_bytes(name: str, data: bytes) -> bytes:
+    """The digest of `data` by one of `DIGESTS`."""
+    return hashlib.new(name, data, usedforsecurity=False).digest()
+
+
+def issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the key of `issuer` signed a certificate that names it as its issuer."""
+    name = digest_of(certificate)
+    if name not in DIGESTS or certificate.issuer != issuer.subject:
+        return False
+    try:
+        parameters = certificate.signature_algorithm_parameters
+        body = certificate.tbs_certificate_bytes
+    except UNREADABLE:
+        return False
+    scheme = parameters if isinstance(parameters, _PADDINGS) else padding.PKCS1v15()
+    return _verifies(issuer, certificate.signature, body, DIGESTS[name](), scheme)
+
+
+def digest_of(certificate: x509.Certificate) -> str:
+    """Name of the digest in the signature of a certificate, empty if it is not known."""
+    try:
+        digest = certificate.signature_hash_algorithm
+    except UNREADABLE:
+        return ""
+    return digest.name if digest is not None else ""
 
 
 def _verifies(
-    certificate: x509.Certificate, signature: bytes, data: bytes, digest: hashes.HashAlgorithm
+    certificate: x509.Certificate,
+    signature: bytes,
+    data: bytes,
+    digest: hashes.HashAlgorithm,
+    scheme: padding.PKCS1v15 | padding.PSS,
 ) -> bool:
+    """Whether the key of a certificate made a signature; `scheme` is that of RSA keys."""
+    if not _acceptable_key(certificate):
+        return False
     try:
         key = certificate.public_key()
         if isinstance(key, rsa.RSAPublicKey):
-            key.verify(signature, data, padding.PKCS1v15(), digest)
+            key.verify(signature, data, scheme, digest)
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, data, ec.ECDSA(digest))
         else:
             return False
-    except (InvalidSignature, *_UNREADABLE):
+    except (InvalidSignature, *UNREADABLE):
         return False
     return True
 
 
-def _proved_time(
-    signer: SignerFacts, certificates: Sequence[x509.Certificate], anchors: Anchors
-) -> datetime | None:
-    """When the signature existed, by a time stamp that itself leads to an anchor."""
-    if signer.time_stamp is not None:
-        return _time_of_token(signer, certificates, anchors)
-    if signer.counter_signatures:
-        return _time_of_counter_signature(signer.counter_signatures[0], certificates, anchors)
-    return None
-
-
-def _time_of_token(
-    signer: SignerFacts, certificates: Sequence[x509.Certificate], anchors: Anchors
-) -> datetime:
-    assert signer.time_stamp is not None
-    token = parse_signed_message(signer.time_stamp)
-    posix, algorithm, imprint = time_of_token(token)
-    digest = _digest_class(algorithm, "catalog-time")
-    stated = hashlib.new(digest().name, signer.signature, usedforsecurity=False).digest()
-    if len(token.signers) != 1 or not hmac.compare_digest(stated, imprint):
-        raise Untrusted("catalog-time", "the time stamp is about another signature")
-    known = (*load_der(token.certificates), *certificates)
-    return _time_by(token.signers[0], posix, known, anchors)
-
-
-def _time_of_counter_signature(
-    signer: SignerFacts, certificates: Sequence[x509.Certificate], anchors: Anchors
-) -> datetime:
-    if signer.signing_time is None or not signer.signed_attributes:
-        raise Untrusted("catalog-time", "the counter-signature states no time")
-    return _time_by(signer, signer.signing_time, certificates, anchors)
-
-
-def _time_by(
-    signer: SignerFacts, posix: float, known: Sequence[x509.Certificate], anchors: Anchors
-) -> datetime:
-    certificate = _check_signer(signer, known, "catalog-time")
+def _acceptable_key(certificate: x509.Certificate) -> bool:
+    """Whether a key is of a kind and size that Windows accepts and that is checked quickly."""
     try:
-        when = datetime.fromtimestamp(posix, UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise Untrusted("catalog-time", "a time no calendar has") from error
-    if TIME_STAMPING not in _usages(certificate):
-        raise Untrusted("catalog-time", "the certificate of the time stamp is not for time stamps")
-    _anchor(certificate, known, anchors, when, "catalog-time")
-    return when
-
-
-def _anchor(
-    certificate: x509.Certificate,
-    known: Sequence[x509.Certificate],
-    anchors: Anchors,
-    when: datetime,
-    link: str,
-) -> x509.Certificate:
-    """The anchor at the end of the chain of a certificate, all of it valid at `when`."""
-    pool = {fingerprint(one): one for one in (*anchors.certificates, *known)}
-    current = certificate
-    for depth in range(_MAX_CHAIN):
-        if anchors.hold(fingerprint(current)):
-            return current
-        if not current.not_valid_before_utc <= when <= current.not_valid_after_utc:
-            name = current.subject.rfc4514_string()
-            raise Untrusted(link, f"{name[:200]} was not valid on {when:%Y-%m-%d}")
-        issued = partial(_issued, current, depth)
-        issuer = next(filter(issued, pool.values()), None)
-        if issuer is None or issuer == current:
-            break
-        current = issuer
-    name = current.subject.rfc4514_string()
-    raise Untrusted(link, f"the chain ends in {name[:200]}, which is not a trusted root")
-
-
-def _issued(certificate: x509.Certificate, depth: int, issuer: x509.Certificate) -> bool:
-    """Whether `issuer` signed a certificate and may; `depth` counts authorities below it."""
-    if certificate.issuer != issuer.subject or not _may_sign(issuer, depth):
+        key = certificate.public_key()
+    except UNREADABLE:
         return False
+    if isinstance(key, rsa.RSAPublicKey):
+        return MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS
+    return isinstance(key, ec.EllipticCurvePublicKey)
+
+
+def _key_text(certificate: x509.Certificate) -> str:
     try:
-        digest = certificate.signature_hash_algorithm
-    except _UNREADABLE:
-        return False
-    if digest is None or digest.name not in _DIGESTS:
-        return False
-    return _verifies(issuer, certificate.signature, certificate.tbs_certificate_bytes, digest)
-
-
-def _may_sign(issuer: x509.Certificate, depth: int) -> bool:
-    try:
-        limits = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
-        if not limits.ca or (limits.path_length is not None and depth > limits.path_length):
-            return False
-        return issuer.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
-    except x509.ExtensionNotFound as missing:
-        return missing.oid == x509.KeyUsage.oid
-    except _UNREADABLE:
-        return False
-
-
-def _usages(certificate: x509.Certificate) -> frozenset[ObjectIdentifier]:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage)
-    except (x509.ExtensionNotFound, *_UNREADABLE):
-        return frozenset()
-    return frozenset(found.value)
+        key = certificate.public_key()
+    except UNREADABLE:
+        return ""
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"ECDSA {key.curve.name}"
+    return type(key).__name__

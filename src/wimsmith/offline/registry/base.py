@@ -10,6 +10,8 @@ BASE_BLOCK_BYTES = 4096
 SECTOR_BYTES = 512
 BIN_ALIGNMENT_BYTES = 4096
 MAX_BINS_BYTES = 0x7FFFF000
+MAX_HIVE_BYTES = 512 << 20
+"""Larger hives are not read into memory; those of a Windows that runs have 20 to 200 MB."""
 PRIMARY_FILE = 0
 LOG_FILE_TYPES = frozenset({1, 2, 6})
 
@@ -44,16 +46,21 @@ class BaseBlock:
             DamagedHive: shorter than a sector, or another kind of file.
         """
         if len(data) < SECTOR_BYTES:
-            raise DamagedHive(f"{len(data)} bytes are less than a header")
+            raise DamagedHive(f"not a hive: {len(data)} bytes are less than a header")
         signature, *fields = _HEAD.unpack_from(data)
         if signature != _SIGNATURE:
-            raise DamagedHive(f"the signature is {signature!r}, not {_SIGNATURE!r}")
+            raise DamagedHive("not a hive: it does not begin with regf")
         return cls(bytes(data[:BASE_BLOCK_BYTES]), *fields)
 
     @property
     def is_sound(self) -> bool:
         """Whether the checksum is right."""
         return checksum(self.raw) == int.from_bytes(self.raw[508:512], "little")
+
+    @property
+    def flags(self) -> int:
+        """Flags since Windows Vista; the lowest says that a transaction is pending."""
+        return int.from_bytes(self.raw[_FLAGS_AT : _FLAGS_AT + 4], "little")
 
     @property
     def is_dirty(self) -> bool:

@@ -5,6 +5,7 @@ without gaps; a cell starts with its size, negative while it is in use.
 """
 
 import struct
+from array import array
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 
@@ -19,32 +20,38 @@ MIN_CELL_BYTES = 8
 _BIN = struct.Struct("<4sII")
 _SIZE = struct.Struct("<i")
 _U32 = struct.Struct("<I")
-_PAGE_BITS = 12
+_SLOT_BITS = 3
+_NO_CELL = 0
+_UNCLAIMED = 1
 
 
 class Cells:
     """Cells by offset: read with every bound checked, allocate, free, grow.
 
-    `data` are the bytes of all bins; a record is read at `offset + CELL_HEADER_BYTES`.
+    `data` are the bytes of all bins; a record is read at `offset + CELL_HEADER_BYTES`. Only the
+    start of a cell in use is a valid offset, so no two records can overlap.
     """
 
-    __slots__ = ("_first_cell", "_free", "_page_end", "data")
+    # `_owners` has a number for every 8 bytes: 0 where no used cell starts, 1 where one does, and
+    # the offset of the record that it belongs to once that is known.
+    __slots__ = ("_bins", "_empty_bins", "_free", "_owners", "data")
 
     def __init__(self, data: bytearray) -> None:
-        """Take over `data`, checking that bins tile it.
+        """Take over `data`, checking that bins and cells tile it.
 
         Raises:
-            DamagedHive: a bin header is wrong.
+            DamagedHive: the header of a bin or the size of a cell is wrong.
         """
         self.data = data
-        self._first_cell: list[int] = []
-        self._page_end: list[int] = []
-        self._free: _FreeCells | None = None
+        self._bins: dict[int, int] = {}
+        self._empty_bins: set[int] = set()
+        self._free = _FreeCells()
+        self._owners = array("I", bytes(len(data) >> _SLOT_BITS << 2))
         at = 0
         while at < len(data):
-            at = self._add_bin(at)
+            at = self._open_bin(at)
 
-    def _add_bin(self, at: int) -> int:
+    def _open_bin(self, at: int) -> int:
         if at + BIN_HEADER_BYTES > len(self.data):
             raise DamagedHive(f"bin at {at:#x} is cut off")
         size: int
@@ -54,9 +61,12 @@ class Cells:
             raise DamagedHive(f"no bin at {at:#x}")
         if size == 0 or size % BIN_ALIGNMENT_BYTES or end > len(self.data):
             raise DamagedHive(f"bin at {at:#x} has {size} bytes")
-        pages = size >> _PAGE_BITS
-        self._first_cell.extend([at + BIN_HEADER_BYTES] * pages)
-        self._page_end.extend([end] * pages)
+        self._bins[at] = size
+        for cell, cell_size in self._walk_bin(at, end):
+            if cell_size < 0:
+                self._owners[cell >> _SLOT_BITS] = _UNCLAIMED
+            else:
+                self._add_free(cell, cell_size)
         return end
 
     def size_bytes(self, offset: int) -> int:
@@ -65,14 +75,34 @@ class Cells:
         Raises:
             DamagedHive: there is no such cell, or it is free.
         """
-        page = offset >> _PAGE_BITS
-        if offset & 7 or page >= len(self._page_end) or offset < self._first_cell[page]:
-            raise DamagedHive(f"offset {offset:#x} is no cell's")
+        slot = offset >> _SLOT_BITS
+        if offset & 7 or slot >= len(self._owners) or not self._owners[slot]:
+            raise DamagedHive(f"offset {offset:#x} is no cell's that is in use")
         stored: int = _SIZE.unpack_from(self.data, offset)[0]
-        size = -stored
-        if size < MIN_CELL_BYTES or size & 7 or offset + size > self._page_end[page]:
-            raise DamagedHive(f"cell at {offset:#x} is free or has a wrong size ({size})")
-        return size - CELL_HEADER_BYTES
+        return -stored - CELL_HEADER_BYTES
+
+    def claim(self, offset: int, owner: int) -> bool:
+        """Note that the cell at `offset` belongs to the record at `owner`; whether that is new.
+
+        Without this, many records could share a large one, and reading all of them would take time
+        and memory out of all proportion to the size of the file.
+
+        Raises:
+            DamagedHive: there is no such cell, or another record has it.
+        """
+        self.size_bytes(offset)
+        slot = offset >> _SLOT_BITS
+        if (known := self._owners[slot]) == owner:
+            return False
+        if known != _UNCLAIMED:
+            raise DamagedHive(f"cell at {offset:#x} is used twice")
+        self._owners[slot] = owner
+        return True
+
+    def disclaim(self, offset: int) -> None:
+        """Forget to whom the used cell at `offset` belongs."""
+        self.size_bytes(offset)
+        self._owners[offset >> _SLOT_BITS] = _UNCLAIMED
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """The first `size_bytes` bytes of a record."""
@@ -111,29 +141,31 @@ class Cells:
     def allocate(self, record: bytes, room_bytes: int = 0) -> int:
         """Offset of a new cell that holds `record` and has room for `room_bytes` in all.
 
-        The best fitting free cell is taken; without one, a bin is added.
+        The best fitting free cell is taken; without one, empty bins are joined or a bin is added.
 
         Raises:
             LimitExceeded: the hive would pass 2 GiB.
         """
         payload = max(len(record), room_bytes)
         size = max((payload + CELL_HEADER_BYTES + 7) & ~7, MIN_CELL_BYTES)
-        free = self._free_cells()
-        offset, available = free.take(size) or self._grow(size)
+        offset, available = self._free.take(size) or self._grow(size)
+        self._empty_bins.discard(offset - BIN_HEADER_BYTES)
         if available > size:
             self._release(offset + size, available - size)
+        self._owners[offset >> _SLOT_BITS] = _UNCLAIMED
         self.data[offset : offset + size] = _SIZE.pack(-size) + record.ljust(size - 4, b"\0")
         return offset
 
     def free(self, offset: int) -> None:
         """Give a used cell back; it grows together with free neighbours of its bin."""
         size = self.size_bytes(offset) + CELL_HEADER_BYTES
-        merged, whole = self._free_cells().merged(offset, size)
+        self._owners[offset >> _SLOT_BITS] = _NO_CELL
+        merged, whole = self._free.merged(offset, size)
         self._release(merged, whole)
 
     def free_bytes(self) -> int:
         """Bytes in free cells."""
-        return self._free_cells().total_bytes()
+        return self._free.total_bytes()
 
     def check(self) -> dict[int, int]:
         """Sizes of all used cells by offset.
@@ -141,38 +173,76 @@ class Cells:
         Raises:
             DamagedHive: the cells do not tile their bins.
         """
-        return {at: -size for at, size in self._walk() if size < 0}
+        return {
+            cell: -size
+            for at, bin_size in self._bins.items()
+            for cell, size in self._walk_bin(at, at + bin_size)
+            if size < 0
+        }
+
+    def _walk_bin(self, at: int, end: int) -> Iterator[tuple[int, int]]:
+        """Offsets and stored sizes of the cells of a bin."""
+        data, unpack, at = self.data, _SIZE.unpack_from, at + BIN_HEADER_BYTES
+        while at < end:
+            size: int = unpack(data, at)[0]
+            length = abs(size)
+            if length < MIN_CELL_BYTES or length & 7 or at + length > end:
+                raise DamagedHive(f"cell at {at:#x} has a wrong size ({size})")
+            yield at, size
+            at += length
 
     def _release(self, offset: int, size: int) -> None:
         _SIZE.pack_into(self.data, offset, size)
-        self._free_cells().add(offset, size)
+        self._add_free(offset, size)
+
+    def _add_free(self, offset: int, size: int) -> None:
+        self._free.add(offset, size)
+        bin_at = offset - BIN_HEADER_BYTES
+        if self._bins.get(bin_at) == size + BIN_HEADER_BYTES:
+            self._empty_bins.add(bin_at)
 
     def _grow(self, size: int) -> tuple[int, int]:
-        at = len(self.data)
+        """The first cell of an empty bin that holds a cell of `size` bytes, no longer free."""
         wanted = -(-(size + BIN_HEADER_BYTES) // BIN_ALIGNMENT_BYTES) * BIN_ALIGNMENT_BYTES
-        if at + wanted > MAX_BINS_BYTES:
-            raise LimitExceeded(f"a registry hive of {at + wanted} bytes")
-        self.data.extend(_BIN.pack(b"hbin", at, wanted).ljust(wanted, b"\0"))
-        self._add_bin(at)
-        return at + BIN_HEADER_BYTES, wanted - BIN_HEADER_BYTES
+        # A bin of the smallest size that is empty would have been found as a free cell.
+        start, end = self._empty_run(wanted) if wanted > BIN_ALIGNMENT_BYTES else (0, 0)
+        if start == end:
+            start = end = len(self.data)
+        if end - start < wanted:
+            self._extend(start + wanted)
+            end = start + wanted
+        self._join(start, end)
+        return start + BIN_HEADER_BYTES, end - start - BIN_HEADER_BYTES
 
-    def _free_cells(self) -> "_FreeCells":
-        if self._free is None:
-            self._free = _FreeCells()
-            for at, size in self._walk():
-                if size > 0:
-                    self._free.add(at, size)
-        return self._free
+    def _empty_run(self, wanted: int) -> tuple[int, int]:
+        """Empty bins in a row of at least `wanted` bytes, or else those at the end, or none."""
+        start = end = 0
+        for at in sorted(self._empty_bins):
+            if at != end:
+                start = at
+            end = at + self._bins[at]
+            if end - start >= wanted:
+                return start, end
+        return (start, end) if end == len(self.data) else (0, 0)
 
-    def _walk(self) -> Iterator[tuple[int, int]]:
-        for first_cell in dict.fromkeys(self._first_cell):
-            at, end = first_cell, self._page_end[first_cell >> _PAGE_BITS]
-            while at < end:
-                size: int = _SIZE.unpack_from(self.data, at)[0]
-                if abs(size) < MIN_CELL_BYTES or size & 7 or at + abs(size) > end:
-                    raise DamagedHive(f"cell at {at:#x} has a wrong size ({size})")
-                yield at, size
-                at += abs(size)
+    def _extend(self, size_bytes: int) -> None:
+        if size_bytes > MAX_BINS_BYTES:
+            raise LimitExceeded(f"a registry hive of {size_bytes} bytes")
+        added = size_bytes - len(self.data)
+        self.data.extend(bytes(added))
+        self._owners.frombytes(bytes(added >> _SLOT_BITS << 2))
+
+    def _join(self, start: int, end: int) -> None:
+        """Make one empty bin of the empty ones and of new space between two offsets."""
+        at = start
+        while at in self._bins and at < end:
+            size = self._bins.pop(at)
+            self._empty_bins.discard(at)
+            self._free.remove(at + BIN_HEADER_BYTES)
+            at += size
+        self._bins[start] = end - start
+        kept = self.data[start + _BIN.size : start + BIN_HEADER_BYTES]
+        self.data[start : start + BIN_HEADER_BYTES] = _BIN.pack(b"hbin", start, end - start) + kept
 
 
 class _FreeCells:
@@ -183,7 +253,7 @@ class _FreeCells:
     def __init__(self) -> None:
         self._at: dict[int, int] = {}
         self._ending: dict[int, int] = {}
-        self._by_size: dict[int, list[int]] = {}
+        self._by_size: dict[int, dict[int, None]] = {}
         self._sizes: list[int] = []
 
     def total_bytes(self) -> int:
@@ -193,42 +263,37 @@ class _FreeCells:
         self._at[offset] = size
         self._ending[offset + size] = offset
         if size not in self._by_size:
-            self._by_size[size] = []
+            self._by_size[size] = {}
             insort(self._sizes, size)
-        self._by_size[size].append(offset)
+        self._by_size[size][offset] = None
 
     def take(self, size: int) -> tuple[int, int] | None:
         """Remove and return the smallest cell of at least `size` bytes: its offset and size."""
         position = bisect_left(self._sizes, size)
-        while position < len(self._sizes):
-            found = self._sizes[position]
-            offset = self._pop(found)
-            if offset is not None:
-                return offset, found
-            del self._by_size[found], self._sizes[position]
-        return None
+        if position == len(self._sizes):
+            return None
+        found = self._sizes[position]
+        offset, _ = self._by_size[found].popitem()
+        del self._at[offset], self._ending[offset + found]
+        self._forget_if_none(found)
+        return offset, found
 
     def merged(self, offset: int, size: int) -> tuple[int, int]:
         """The cell at `offset` joined with free neighbours, which are removed."""
         if (before := self._ending.get(offset)) is not None:
-            size += self._remove(before)
+            size += self.remove(before)
             offset = before
         if offset + size in self._at:
-            size += self._remove(offset + size)
+            size += self.remove(offset + size)
         return offset, size
 
-    def _pop(self, size: int) -> int | None:
-        # A list may still name cells that were merged since: those are skipped.
-        offsets = self._by_size[size]
-        while offsets:
-            offset = offsets.pop()
-            if self._at.get(offset) == size:
-                self._remove(offset)
-                return offset
-        return None
-
-    def _remove(self, offset: int) -> int:
-        size = self._at.pop(offset, 0)
-        if self._ending.pop(offset + size, None) != offset:
-            raise DamagedHive(f"free cells overlap at {offset:#x}")
+    def remove(self, offset: int) -> int:
+        """Remove the cell at `offset`; its size."""
+        size = self._at.pop(offset)
+        del self._ending[offset + size], self._by_size[size][offset]
+        self._forget_if_none(size)
         return size
+
+    def _forget_if_none(self, size: int) -> None:
+        if not self._by_size[size]:
+            del self._by_size[size], self._sizes[bisect_left(self._sizes, size)]

@@ -15,7 +15,23 @@ from wimsmith.offline.registry.tree import KeyTree
 from wimsmith.offline.upcase import upcase
 
 
-def check_tree(tree: KeyTree, root: int, *, strict: bool) -> int:
+def read_everything(tree: KeyTree) -> None:
+    """Read all that can be reached from the root.
+
+    Raises:
+        DamagedHive: something cannot be read.
+    """
+    for offset in tree.below(tree.root):
+        node = tree.node(offset)
+        _check_texts(tree, offset, node)
+        tree.ring.read(node.security)
+        for item in tree.value_offsets(offset):
+            value = records.read_value(tree.cells, item)
+            records.value_name(tree.cells, item, value)
+            records.read_data(tree.cells, item, value, tree.minor)
+
+
+def check_tree(tree: KeyTree, *, strict: bool) -> int:
     """Check cells, keys, lists, values and descriptors against one another.
 
     With `strict` also the fields for the largest name and data, which nothing depends on and which
@@ -30,11 +46,12 @@ def check_tree(tree: KeyTree, root: int, *, strict: bool) -> int:
     used = tree.cells.check()
     lost = dict(used)
     descriptors: Counter[int] = Counter()
-    pending = [root]
+    pending = [tree.root]
     while pending:
         offset = pending.pop()
         node = tree.node(offset)
         descriptors[node.security] += 1
+        _check_texts(tree, offset, node)
         for cell in _cells_of(tree, offset, node):
             if lost.pop(cell, None) is None:
                 raise DamagedHive(f"cell at {cell:#x} is used twice or is none")
@@ -64,6 +81,11 @@ def _cells_of(tree: KeyTree, offset: int, node: KeyNode) -> Iterator[int]:
         yield from records.data_cells(tree.cells, records.read_value(tree.cells, value), tree.minor)
 
 
+def _check_texts(tree: KeyTree, offset: int, node: KeyNode) -> None:
+    records.key_name(tree.cells, offset, node)
+    records.key_class(tree.cells, offset, node)
+
+
 def _checked_subkeys(tree: KeyTree, offset: int, node: KeyNode) -> list[int]:
     children = list(tree.subkeys(offset))
     if not children:
@@ -83,7 +105,7 @@ def _check_values(tree: KeyTree, offset: int) -> None:
     for item in tree.value_offsets(offset):
         value = records.read_value(tree.cells, item)
         name = records.value_name(tree.cells, item, value)
-        records.read_data(tree.cells, value, tree.minor)
+        records.read_data(tree.cells, item, value, tree.minor)
         if upcase(name) in names:
             raise DamagedHive(f"the key at {offset:#x} has the value {name!r} twice")
         names.add(upcase(name))
@@ -95,7 +117,7 @@ def _check_largest(tree: KeyTree, offset: int, node: KeyNode) -> None:
         raise DamagedHive(f"the key at {offset:#x} has a longer subkey name than it says")
     for item in tree.value_offsets(offset):
         value = records.read_value(tree.cells, item)
-        size = len(records.read_data(tree.cells, value, tree.minor))
+        size = len(records.read_data(tree.cells, item, value, tree.minor))
         name = records.value_name(tree.cells, item, value)
         if utf16_size_bytes(name) > node.max_value_name or size > node.max_value_data:
             raise DamagedHive(f"the key at {offset:#x} has a larger value than it says")

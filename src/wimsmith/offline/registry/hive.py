@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from wimsmith.errors import DamagedHive, LimitExceeded, NotSupported
+from wimsmith.errors import DamagedHive, LimitExceeded, NotFound, NotSupported, PathConflict
 from wimsmith.offline.registry import records
 from wimsmith.offline.registry.base import BASE_BLOCK_BYTES, BaseBlock, new_base_block
 from wimsmith.offline.registry.cells import NOWHERE, Cells
-from wimsmith.offline.registry.check import check_tree
+from wimsmith.offline.registry.check import check_tree, read_everything
 from wimsmith.offline.registry.logs import recover
 from wimsmith.offline.registry.names import check_key_name, check_value_name, split_path
 from wimsmith.offline.registry.security import SecurityRing, check_descriptor, default_security
@@ -16,6 +16,7 @@ from wimsmith.offline.registry.values import Value
 
 MAX_DEPTH = 512
 _FIRST_BIN_TIME_AT = 20
+_NEW_MINOR_VERSIONS = range(3, 7)
 
 
 class Hive:
@@ -45,20 +46,30 @@ class Hive:
         Raises:
             DamagedHive: not a hive, broken, or dirty and not completed by the logs.
         """
-        if not BaseBlock.is_clean(data):
+        is_clean = BaseBlock.is_clean(data)
+        if not is_clean:
             data = recover(data, logs)
         base = BaseBlock.parse(data)
         base.check_primary(len(data))
         end = BASE_BLOCK_BYTES + base.bins_size_bytes
         cells = Cells(bytearray(memoryview(data)[BASE_BLOCK_BYTES:end]))
         ring = SecurityRing(cells, records.read_key(cells, base.root_offset).security)
-        return cls(base, KeyTree(cells, base.minor, ring))
+        tree = KeyTree(cells, base.minor, ring, base.root_offset)
+        if not is_clean:
+            read_everything(tree)  # the pages of a log that is another hive's do not fit together
+        return cls(base, tree)
 
     @classmethod
     def new(
         cls, root_name: str = "ROOT", *, version_minor: int = 5, security: bytes | None = None
     ) -> Self:
-        """An empty hive of version 1.3 to 1.6; its root has `security` or `default_security()`."""
+        """An empty hive of version 1.3 to 1.6; its root has `security` or `default_security()`.
+
+        Raises:
+            NotSupported: another version, which Windows would not read as it is meant.
+        """
+        if version_minor not in _NEW_MINOR_VERSIONS:
+            raise NotSupported("registry-version", f"hives of version 1.{version_minor}")
         cells = Cells(bytearray())
         ring = SecurityRing(cells, NOWHERE)
         # Some readers take the first cell for the root, as Windows puts it there.
@@ -73,7 +84,7 @@ class Hive:
         descriptor = default_security() if security is None else security
         check_descriptor(descriptor)
         cells.put_u32(root, records.AT_SECURITY, ring.acquire(descriptor))
-        hive = cls(new_base_block(version_minor, root), KeyTree(cells, version_minor, ring))
+        hive = cls(new_base_block(version_minor, root), KeyTree(cells, version_minor, ring, root))
         hive._tree.touched[root] = None
         return hive
 
@@ -133,7 +144,7 @@ class Hive:
         Raises:
             DamagedHive: cells used twice, wrong counts, unsorted lists, a broken ring...
         """
-        return check_tree(self._tree, self._base.root_offset, strict=strict)
+        return check_tree(self._tree, strict=strict)
 
     def create_key(
         self, path: str, security: bytes | None = None, *, class_name: str = ""
@@ -156,7 +167,7 @@ class Hive:
             raise LimitExceeded(f"a registry path of {len(names)} keys")
         if security is not None:
             check_descriptor(security)
-        self._tree.count_users(self._base.root_offset)
+        self._tree.count_users()
         key = self.root
         for name in names[:-1]:
             key = key.subkey(name) or self._add(key, name, None, "")
@@ -175,7 +186,7 @@ class Hive:
         Raises:
             NotSupported: the root, which cannot be deleted.
         """
-        self._tree.count_users(self._base.root_offset)
+        self._tree.count_users()
         names = split_path(path)
         if not names:
             raise NotSupported("registry-key", "the root of a hive cannot be deleted")
@@ -184,6 +195,37 @@ class Hive:
             return False
         self._tree.remove_key(parent.offset, names[-1])
         return True
+
+    def rename_key(self, path: str, new_name: str) -> "Key":
+        """Give a key another name; all below it goes along. `Key`s of before are not good any more.
+
+        Args:
+            path: The key.
+            new_name: Its name from now on, not a path. It may differ from the old in case alone.
+
+        Raises:
+            NotFound: there is no such key.
+            PathConflict: its parent has another key of that name.
+            UnsafePath: a name that no key can have.
+            NotSupported: the root, which keeps its name.
+        """
+        check_key_name(new_name)
+        names = split_path(path)
+        if not names:
+            raise NotSupported("registry-key", "the root of a hive cannot be renamed")
+        above = "\\".join(names[:-1])
+        parent = self.key(above)
+        key = parent.subkey(names[-1]) if parent else None
+        if parent is None or key is None:
+            raise NotFound(f"registry key {path!r}")
+        taken = parent.subkey(new_name)
+        if taken is not None and taken.offset != key.offset:
+            raise PathConflict(f"registry key {taken.path!r}")
+        if key.name != new_name:
+            self._tree.rename_key(parent.offset, key.name, new_name)
+        renamed = parent.subkey(new_name)
+        assert renamed is not None
+        return renamed
 
     def set_value(self, path: str, name: str, value_type: int, data: bytes) -> None:
         """Set a value of the key at `path`, making that key where missing.
@@ -194,7 +236,7 @@ class Hive:
         """
         check_value_name(name)
         records.check_data_size(len(data), self._base.minor)
-        self._tree.count_users(self._base.root_offset)
+        self._tree.count_users()
         key = self.key(path) or self.create_key(path)
         self._tree.set_value(key.offset, name, value_type, data)
 
@@ -254,7 +296,7 @@ class Key:
     @property
     def class_name(self) -> str:
         """Class of the key, mostly empty."""
-        return records.key_class(self._tree.cells, self._tree.node(self.offset))
+        return records.key_class(self._tree.cells, self.offset, self._tree.node(self.offset))
 
     @property
     def is_link(self) -> bool:
@@ -287,7 +329,7 @@ class Key:
     def _value(self, offset: int) -> Value:
         cells = self._tree.cells
         node = records.read_value(cells, offset)
-        data = records.read_data(cells, node, self._tree.minor)
+        data = records.read_data(cells, offset, node, self._tree.minor)
         return Value(records.value_name(cells, offset, node), node.type, data)
 
 

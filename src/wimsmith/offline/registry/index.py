@@ -21,6 +21,7 @@ _ROOT = b"ri"
 _ENTRY_BYTES = {b"li": 4, b"lf": 8, b"lh": 8, _ROOT: 4}
 _HASH_LEAF_SINCE_MINOR = 5
 _FIRST_ROOM = 4
+_MIN_KEY_CELL_BYTES = 80
 
 
 @dataclass(slots=True)
@@ -36,10 +37,12 @@ def read_subkeys(cells: Cells, list_offset: int, count: int) -> tuple[int, ...]:
     """Offsets of all key nodes in a subkey list, in its order.
 
     Raises:
-        DamagedHive: the list is not one, or does not have `count` entries.
+        DamagedHive: the list is not one, does not have `count` entries or has one of them twice.
     """
     if count == 0:
         return ()
+    if count * _MIN_KEY_CELL_BYTES > len(cells.data):
+        raise DamagedHive(f"subkey list at {list_offset:#x} claims {count} entries")
     found: list[int] = []
     for leaf in list_cells(cells, list_offset)[0]:
         found.extend(_offsets(cells, leaf))
@@ -47,6 +50,10 @@ def read_subkeys(cells: Cells, list_offset: int, count: int) -> tuple[int, ...]:
             break
     if len(found) != count:
         raise DamagedHive(f"subkey list at {list_offset:#x} does not have {count} entries")
+    if len(set(found)) != count:
+        # A key in two places of a list in every key of a path would be met 2 to the power of its
+        # depth times.
+        raise DamagedHive(f"subkey list at {list_offset:#x} has a key twice")
     return tuple(found)
 
 
@@ -145,27 +152,55 @@ class SubkeyIndex:
             DamagedHive: it is not listed under `name`.
         """
         number, position = self._position(sort_key(name), offset)
-        leaf, size = self._leaves[number], _ENTRY_BYTES[self._leaves[number].kind]
-        start = leaf.offset + CELL_HEADER_BYTES + _HEADER_BYTES
-        data, at, end = self._cells.data, start + position * size, start + leaf.count * size
-        data[at : end - size] = data[at + size : end]
-        self._set_count(leaf, leaf.count - 1)
+        leaf = self._leaves[number]
+        self._take_out(leaf, position)
         del self._names[number][position]
         if leaf.count == 0:
             self._drop_leaf(number)
+        else:
+            self._merge(number)
 
     def _leaf_for(self, key: bytes) -> int:
-        firsts = [names[0] if names else b"" for names in self._names]
-        return max(bisect_right(firsts, key) - 1, 0)
+        if len(self._leaves) == 1:
+            return 0
+        return max(bisect_right(self._names, key, key=_first) - 1, 0)
 
     def _position(self, key: bytes, offset: int) -> tuple[int, int]:
-        for number, leaf in enumerate(self._leaves):
-            position = bisect_left(self._names[number], key)
-            while position < leaf.count and self._names[number][position] == key:
-                if _offsets(self._cells, leaf)[position] == offset:
+        # Equal names may lie on both sides of where one leaf ends and the next begins.
+        number = max(bisect_left(self._names, key, key=_first) - 1, 0)
+        while number < len(self._leaves) and self._names[number][0] <= key:
+            leaf, names = self._leaves[number], self._names[number]
+            position = bisect_left(names, key)
+            while position < leaf.count and names[position] == key:
+                at = _HEADER_BYTES + position * _ENTRY_BYTES[leaf.kind]
+                if self._cells.u32(leaf.offset, at) == offset:
                     return number, position
                 position += 1
+            number += 1
         raise DamagedHive(f"key at {offset:#x} is not in the list of its parent")
+
+    def _merge(self, number: int) -> None:
+        """Join a leaf with a neighbour if both together half fill one."""
+        for left in (number - 1, number):
+            pair = self._leaves[max(left, 0) : left + 2]
+            if (
+                len(pair) == 2
+                and pair[0].kind == pair[1].kind
+                and pair[0].count + pair[1].count <= LEAF_MAX_ENTRIES // 2
+            ):
+                self._join(left, *pair)
+                return
+
+    def _join(self, number: int, leaf: _List, behind: _List) -> None:
+        size = _ENTRY_BYTES[leaf.kind]
+        count = leaf.count + behind.count
+        if self._room(leaf) < count:
+            self._enlarge(leaf, LEAF_MAX_ENTRIES)
+        entries = self._cells.read(behind.offset, _HEADER_BYTES + behind.count * size)
+        self._cells.write(leaf.offset, entries[_HEADER_BYTES:], _HEADER_BYTES + leaf.count * size)
+        self._set_count(leaf, count)
+        self._names[number].extend(self._names[number + 1])
+        self._drop_leaf(number + 1)
 
     def _make_room(self, number: int, position: int) -> tuple[int, int]:
         leaf = self._leaves[number]
@@ -220,19 +255,11 @@ class SubkeyIndex:
         del self._names[number]
         self._cells.free(leaf.offset)
         if self._root is not None:
-            self._remove_from_root(number)
+            self._take_out(self._root, number)
         if not self._leaves:
             if self._root is not None:
                 self._cells.free(self._root.offset)
             self._root, self.list_offset = None, NOWHERE
-
-    def _remove_from_root(self, number: int) -> None:
-        root = self._root
-        assert root is not None
-        start = root.offset + CELL_HEADER_BYTES + _HEADER_BYTES
-        data, at, end = self._cells.data, start + number * 4, start + root.count * 4
-        data[at : end - 4] = data[at + 4 : end]
-        self._set_count(root, root.count - 1)
 
     def _put(self, item: _List, position: int, entry: bytes) -> None:
         size = len(entry)
@@ -242,6 +269,13 @@ class SubkeyIndex:
         data[at + size : end + size] = data[at:end]
         data[at : at + size] = entry
         self._set_count(item, item.count + 1)
+
+    def _take_out(self, item: _List, position: int) -> None:
+        size = _ENTRY_BYTES[item.kind]
+        start = item.offset + CELL_HEADER_BYTES + _HEADER_BYTES
+        data, at, end = self._cells.data, start + position * size, start + item.count * size
+        data[at : end - size] = data[at + size : end]
+        self._set_count(item, item.count - 1)
 
     def _enlarge(self, item: _List, room: int) -> None:
         size = _ENTRY_BYTES[item.kind]
@@ -265,6 +299,10 @@ class SubkeyIndex:
     def _set_count(self, item: _List, count: int) -> None:
         self._cells.write(item.offset, count.to_bytes(2, "little"), 2)
         item.count = count
+
+
+def _first(names: list[bytes]) -> bytes:
+    return names[0]
 
 
 def _words(kind: bytes) -> int:

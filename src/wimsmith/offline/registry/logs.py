@@ -19,6 +19,9 @@ from wimsmith.offline.registry.base import (
 )
 from wimsmith.offline.registry.marvin import marvin32
 
+LOG_SUFFIXES = (".LOG", ".LOG1", ".LOG2")
+"""Behind the name of a hive, these make the names of its logs."""
+
 _DIRTY_VECTOR = b"DIRT"
 _ENTRY = struct.Struct("<4sIIIII8s8s")
 _ENTRY_MAGIC = b"HvLE"
@@ -26,6 +29,8 @@ _ENTRY_HASHED_HEAD_BYTES = 32
 _TIME_AT = 12
 _BIN_TIME_AT = BASE_BLOCK_BYTES + 20
 _MAX_CLUSTERING = 8
+_MASK = 0xFFFFFFFF
+_TRANSACTION_PENDING = 1
 _HINT = (
     "The last write to this hive did not end and its transaction logs do not complete it. "
     "Start Windows from this image once and shut it down cleanly, then capture it again."
@@ -41,11 +46,23 @@ class _Log:
 
     @property
     def sector_bytes(self) -> int:
-        return SECTOR_BYTES * self.base.clustering
+        """Where what follows the base block begins: sectors of 512 bytes even on other disks.
+
+        A log that was written in larger sectors is read, too.
+        """
+        large = SECTOR_BYTES * self.base.clustering
+        is_large = self.data[large : large + 4] in {_DIRTY_VECTOR, _ENTRY_MAGIC}
+        small = self.data[SECTOR_BYTES : SECTOR_BYTES + 4]
+        return large if is_large and small not in {_DIRTY_VECTOR, _ENTRY_MAGIC} else SECTOR_BYTES
 
     @property
     def is_old(self) -> bool:
         return self.data[self.sector_bytes : self.sector_bytes + 4] == _DIRTY_VECTOR
+
+    @property
+    def age(self) -> tuple[int, int, bytes]:
+        """Sorts logs of one hive by when they were begun, whatever order they are given in."""
+        return self.base.written, self.base.primary_sequence, self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,18 @@ class _Entry:
     flags: int
     bins_size_bytes: int
     pages: tuple[tuple[int, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The entries of a log, whose numbers follow one another."""
+
+    log: _Log
+    entries: list[_Entry]
+
+    def distance(self, sequence: int) -> int:
+        """How far behind the first entry the one with this number would lie."""
+        return (sequence - self.entries[0].sequence) & _MASK
 
 
 def recover(data: bytes, logs: Sequence[bytes]) -> bytes:
@@ -70,12 +99,12 @@ def recover(data: bytes, logs: Sequence[bytes]) -> bytes:
     """
     if not any(logs):
         BaseBlock.parse(data)  # a file of another kind is called that
-    usable = [log for log in map(_open, logs) if log is not None]
     base = _sound_base(data)
+    usable = [log for log in map(_open, logs) if log is not None and _is_of(log, base)]
+    usable.sort(key=lambda log: log.age, reverse=True)
     old = [log for log in usable if log.is_old and _fits(log, data, base)]
     if old:
-        newest = max(old, key=lambda log: log.base.primary_sequence)
-        return _apply_old(data, newest)
+        return _apply_old(data, old)
     return _apply_new(data, base, [log for log in usable if not log.is_old])
 
 
@@ -91,6 +120,7 @@ def _open(data: bytes) -> _Log | None:
     base = _sound_base(data)
     if (
         base is None
+        or base.is_dirty
         or base.file_type not in LOG_FILE_TYPES
         or not 0 < base.clustering <= _MAX_CLUSTERING
         or not _bins_size_possible(base.bins_size_bytes)
@@ -103,21 +133,34 @@ def _bins_size_possible(size: int) -> bool:
     return 0 < size <= MAX_BINS_BYTES and size % BIN_ALIGNMENT_BYTES == 0
 
 
+def _is_of(log: _Log, base: BaseBlock | None) -> bool:
+    """Whether a log can be of this hive: the root never moves."""
+    return base is None or base.root_offset == log.base.root_offset
+
+
 def _fits(log: _Log, data: bytes, base: BaseBlock | None) -> bool:
     """Whether an old log was written for this state of the hive: the times are equal.
 
     The first bin repeats the time of the base block; where the latter cannot be believed, one of
     the two has to agree.
     """
-    if log.base.is_dirty:
-        return False
     if base is not None:
         return base.written == log.base.written
     times = (data[_TIME_AT : _TIME_AT + 8], data[_BIN_TIME_AT : _BIN_TIME_AT + 8])
     return log.base.written.to_bytes(8, "little") in times
 
 
-def _apply_old(data: bytes, log: _Log) -> bytes:
+def _apply_old(data: bytes, logs: list[_Log]) -> bytes:
+    """Apply the first log that is whole."""
+    for log in logs[:-1]:
+        try:
+            return _apply_one_old(data, log)
+        except DamagedHive:
+            continue
+    return _apply_one_old(data, logs[-1])
+
+
+def _apply_one_old(data: bytes, log: _Log) -> bytes:
     base = log.base
     pages = base.bins_size_bytes // SECTOR_BYTES
     start = log.sector_bytes + len(_DIRTY_VECTOR)
@@ -153,31 +196,45 @@ def _set_bits(bitmap: bytes, count: int) -> Iterator[int]:
 
 
 def _apply_new(data: bytes, base: BaseBlock | None, logs: list[_Log]) -> bytes:
-    entries = [(log, list(_entries(log))) for log in logs]
-    entries = [(log, found) for log, found in entries if found]
-    if base is None and entries:
+    runs = [_Run(log, entries) for log in logs if (entries := list(_entries(log)))]
+    if base is None and runs:
         # Without a base block only the log that was written last tells a state.
-        entries = [max(entries, key=lambda item: item[1][-1].sequence)]
-        base = entries[0][0].base
-    by_sequence = {entry.sequence: entry for _, found in reversed(entries) for entry in found}
-    if base is None or base.secondary_sequence not in by_sequence:
+        runs = [max(runs, key=lambda run: run.entries[-1].sequence)]
+        base = runs[0].log.base
+    chain = _chain(runs, base.secondary_sequence) if base is not None else []
+    if base is None or not chain:
         raise DamagedHive("its last write did not end, no log completes it", hint=_HINT)
     image = bytearray(data)
-    last = by_sequence[base.secondary_sequence]
-    for entry in _chain(by_sequence, base.secondary_sequence):
+    for entry in chain:
         _grow(image, entry.bins_size_bytes, sum(len(log.data) for log in logs))
         for offset, content in entry.pages:
             target = BASE_BLOCK_BYTES + offset
             image[target : target + len(content)] = content
-        last = entry
-    return _finished(image, base, last.sequence, last.bins_size_bytes, last.flags)
+    last = chain[-1]
+    flags = base.flags & ~_TRANSACTION_PENDING | last.flags & _TRANSACTION_PENDING
+    return _finished(image, base, last.sequence, last.bins_size_bytes, flags)
 
 
-def _chain(by_sequence: dict[int, _Entry], first: int) -> Iterator[_Entry]:
-    """Entries from `first` on, as far as their numbers follow one another."""
-    while (entry := by_sequence.pop(first, None)) is not None:
-        yield entry
-        first = (first + 1) & 0xFFFFFFFF
+def _chain(runs: list[_Run], first: int) -> list[_Entry]:
+    """Entries from number `first` on, as far as their numbers follow one another.
+
+    What comes before `first` has been applied. From one log to another it goes only where the other
+    begins: entries with the right number in its midst are of another time.
+    """
+    chain: list[_Entry] = []
+    for run in runs:
+        if (applied := run.distance(first)) < len(run.entries):
+            chain.extend(run.entries[applied:])
+            break
+    left = [run for run in runs if not chain or run.entries[-1] is not chain[-1]]
+    while chain:
+        behind = (chain[-1].sequence + 1) & _MASK
+        following = next((run for run in left if run.distance(behind) == 0), None)
+        if following is None:
+            break
+        left.remove(following)
+        chain.extend(following.entries)
+    return chain
 
 
 def _entries(log: _Log) -> Iterator[_Entry]:
@@ -190,7 +247,7 @@ def _entries(log: _Log) -> Iterator[_Entry]:
         if entry is None or expected not in {None, entry.sequence}:
             return
         yield entry
-        expected = (entry.sequence + 1) & 0xFFFFFFFF
+        expected = (entry.sequence + 1) & _MASK
         at += size
 
 
@@ -202,11 +259,12 @@ def _entry(raw: bytes) -> _Entry | None:
         return None
     if not _bins_size_possible(bins_size) or _ENTRY.size + count * 8 > size:
         return None
-    hashes = (_hash(raw[_ENTRY.size :]), _hash(raw[:_ENTRY_HASHED_HEAD_BYTES]))
-    pages = _pages(raw, count, bins_size)
-    if hashes != (body_hash, head_hash) or pages is None:
+    if _hash(raw[:_ENTRY_HASHED_HEAD_BYTES]) != head_hash:
         return None
-    return _Entry(sequence, flags, bins_size, pages)
+    if _hash(raw[_ENTRY.size :]) != body_hash:
+        return None
+    pages = _pages(raw, count, bins_size)
+    return None if pages is None else _Entry(sequence, flags, bins_size, pages)
 
 
 def _hash(data: bytes) -> bytes:

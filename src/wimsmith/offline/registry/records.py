@@ -16,6 +16,11 @@ KEY_LINK = 0x0010
 KEY_COMPRESSED_NAME = 0x0020
 KEY_PREDEFINED = 0x0040
 
+VIRTUALIZATION = 0x000F_0000
+"""Virtualisation flags, in the upper half of the field for the largest subkey name."""
+VIRTUALIZATION_PASSED_ON = 0x0008_0000
+"""New subkeys get the virtualisation flags of this key."""
+
 MAX_SEGMENT_BYTES = 16_344
 MAX_VALUE_BYTES = 0xFFFF * MAX_SEGMENT_BYTES
 MAX_OLD_VALUE_BYTES = 1 << 20
@@ -99,10 +104,11 @@ def key_name(cells: Cells, offset: int, node: KeyNode) -> str:
     return decode_name(raw, compressed=bool(node.flags & KEY_COMPRESSED_NAME))
 
 
-def key_class(cells: Cells, node: KeyNode) -> str:
-    """Class name of a key, mostly empty."""
+def key_class(cells: Cells, offset: int, node: KeyNode) -> str:
+    """Class name of the key at `offset`, mostly empty."""
     if node.class_name == NOWHERE or not node.class_size_bytes:
         return ""
+    cells.claim(node.class_name, offset)
     return decode_name(cells.read(node.class_name, node.class_size_bytes), compressed=False)
 
 
@@ -135,6 +141,21 @@ def make_key(
         class_size_bytes=len(class_raw),
     )
     return cells.allocate(_KEY.pack(*node) + raw)
+
+
+def rename_key(cells: Cells, offset: int, name: str) -> int:
+    """Give the key at `offset` another name; its offset from now on."""
+    node = read_key(cells, offset)
+    raw, compressed = encode_name(name)
+    flags = node.flags & ~KEY_COMPRESSED_NAME | (KEY_COMPRESSED_NAME if compressed else 0)
+    record = _KEY.pack(*node._replace(flags=flags, name_size_bytes=len(raw))) + raw
+    room_bytes = cells.size_bytes(offset)
+    if len(record) <= room_bytes:
+        cells.write(offset, record.ljust(room_bytes, b"\0"))
+        return offset
+    moved = cells.allocate(record)
+    cells.free(offset)
+    return moved
 
 
 def read_value(cells: Cells, offset: int) -> ValueNode:
@@ -170,13 +191,17 @@ def make_value(cells: Cells, name: str, value_type: int, data: bytes, *, minor: 
 def replace_value(cells: Cells, offset: int, value_type: int, data: bytes, *, minor: int) -> None:
     """Give the value at `offset` another type and data; its name stays."""
     node = read_value(cells, offset)
-    free_data(cells, node, minor)
-    size, where = _store_data(cells, data, minor)
+    if _fits_in_place(cells, node, len(data), minor):
+        cells.write(node.data, data.ljust(cells.size_bytes(node.data), b"\0"))
+        size, where = len(data), node.data
+    else:
+        free_data(cells, node, minor)
+        size, where = _store_data(cells, data, minor)
     cells.write(offset, struct.pack("<III", size, where, value_type), AT_VALUE_SIZE)
 
 
-def read_data(cells: Cells, node: ValueNode, minor: int) -> bytes:
-    """Data of a value, wherever they lie.
+def read_data(cells: Cells, offset: int, node: ValueNode, minor: int) -> bytes:
+    """Data of the value at `offset`, wherever they lie.
 
     Raises:
         DamagedHive: a size or an offset is wrong.
@@ -188,7 +213,8 @@ def read_data(cells: Cells, node: ValueNode, minor: int) -> bytes:
         return node.data.to_bytes(4, "little")[:size]
     if size == 0:
         return b""
-    if _is_big(size, minor):
+    cells.claim(node.data, offset)
+    if _is_segmented(cells, node.data, size, minor):
         return _read_big(cells, node.data, size)
     return cells.read(node.data, size)
 
@@ -198,7 +224,7 @@ def free_data(cells: Cells, node: ValueNode, minor: int) -> None:
     size = node.data_size & ~INLINE
     if node.data_size & INLINE or size == 0:
         return
-    if _is_big(size, minor):
+    if _is_segmented(cells, node.data, size, minor):
         segment_list, segments = _segments(cells, node.data, size)
         for segment in segments:
             cells.free(segment)
@@ -211,7 +237,7 @@ def data_cells(cells: Cells, node: ValueNode, minor: int) -> list[int]:
     size = node.data_size & ~INLINE
     if node.data_size & INLINE or size == 0:
         return []
-    if not _is_big(size, minor):
+    if not _is_segmented(cells, node.data, size, minor):
         return [node.data]
     segment_list, segments = _segments(cells, node.data, size)
     return [node.data, segment_list, *segments]
@@ -232,6 +258,21 @@ def _is_big(size: int, minor: int) -> bool:
     return size > MAX_SEGMENT_BYTES and minor >= BIG_DATA_SINCE_MINOR
 
 
+def _is_segmented(cells: Cells, offset: int, size: int, minor: int) -> bool:
+    """Whether data lie in segments: hivex writes large ones in one cell in every version."""
+    return _is_big(size, minor) and cells.size_bytes(offset) < size
+
+
+def _fits_in_place(cells: Cells, node: ValueNode, size: int, minor: int) -> bool:
+    """Whether new data need a cell of exactly the size that the old ones have."""
+    before = node.data_size & ~INLINE
+    if node.data_size & INLINE or before == 0 or size <= INLINE_BYTES:
+        return False
+    if _is_big(before, minor) or _is_big(size, minor):
+        return False
+    return 0 <= cells.size_bytes(node.data) - size < 8
+
+
 def _store_data(cells: Cells, data: bytes, minor: int) -> tuple[int, int]:
     if len(data) <= INLINE_BYTES:
         return INLINE | len(data), int.from_bytes(data, "little")
@@ -250,7 +291,11 @@ def _segments(cells: Cells, offset: int, size: int) -> tuple[int, tuple[int, ...
     signature, count, segment_list = _BIG.unpack(cells.read(offset, _BIG.size))
     if signature != b"db" or count != -(-size // MAX_SEGMENT_BYTES):
         raise DamagedHive(f"big data at {offset:#x} has {count} segments for {size} bytes")
-    return segment_list, cells.offsets(segment_list, count)
+    cells.claim(segment_list, offset)
+    segments = cells.offsets(segment_list, count)
+    for number, segment in enumerate(segments):
+        cells.claim(segment, segment_list + number)
+    return segment_list, segments
 
 
 def _read_big(cells: Cells, offset: int, size: int) -> bytes:

@@ -40,18 +40,23 @@ class SecurityNode(NamedTuple):
 class SecurityRing:
     """All descriptors of a hive, by content and by cell."""
 
-    __slots__ = ("_by_content", "_cells", "_entry")
+    __slots__ = ("_by_content", "_cells", "_descriptors", "_entry")
 
     def __init__(self, cells: Cells, entry: int) -> None:
         """Open the ring that the record at `entry` is part of; `NOWHERE` if there is none yet."""
         self._cells = cells
         self._entry = entry
         self._by_content: dict[bytes, int] | None = None
+        self._descriptors: dict[int, bytes] = {}
 
     def read(self, offset: int) -> bytes:
         """The self-relative descriptor in the record at `offset`."""
-        node = self._node(offset)
-        return self._cells.read(offset, _SECURITY.size + node.size_bytes)[_SECURITY.size :]
+        known = self._descriptors.get(offset)
+        if known is None:
+            size_bytes = _SECURITY.size + self._node(offset).size_bytes
+            known = self._cells.read(offset, size_bytes)[_SECURITY.size :]
+            self._descriptors[offset] = known
+        return known
 
     def share(self, offset: int) -> int:
         """Count one more user of the record at `offset`, which is returned."""
@@ -82,6 +87,7 @@ class SecurityRing:
             self._entry = node.next
         if self._by_content is not None and self._by_content.get(descriptor) == offset:
             del self._by_content[descriptor]
+        del self._descriptors[offset]
         self._cells.free(offset)
 
     def correct(self, users: Mapping[int, int]) -> None:

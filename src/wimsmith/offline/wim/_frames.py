@@ -8,7 +8,7 @@ foreign bytes it was fed.
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from wimsmith.errors import WorkerFailed
@@ -72,19 +72,26 @@ class Space:
         return memoryview(self._buffer)[:size_bytes]
 
 
-def write_all(descriptor: int, *parts: Buffer) -> None:
-    """Write one frame to a blocking pipe.
+def write_all(descriptor: int, *parts: Buffer, wait: Callable[[], None] | None = None) -> None:
+    """Write one frame to a pipe; `wait` is called when a non-blocking one is full.
 
     Raises:
         BrokenPipeError: the other side is gone.
     """
     unsent = [memoryview(part) for part in parts if len(part)]
+    unsent.reverse()
     while unsent:
-        sent = os.writev(descriptor, unsent[:_MOST_PARTS])
-        while unsent and sent >= len(unsent[0]):
-            sent -= len(unsent.pop(0))
+        try:
+            sent = os.writev(descriptor, unsent[: -_MOST_PARTS - 1 : -1])
+        except BlockingIOError:
+            if wait is None:
+                raise
+            wait()
+            continue
+        while unsent and sent >= len(unsent[-1]):
+            sent -= len(unsent.pop())
         if sent:
-            unsent[0] = unsent[0][sent:]
+            unsent[-1] = unsent[-1][sent:]
 
 
 def read_soon(descriptor: int, buffer: memoryview) -> int | None:

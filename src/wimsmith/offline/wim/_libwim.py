@@ -1,4 +1,4 @@
-"""libwim.so.15 (wimlib 1.13 API) through ctypes: codecs and heavy verbs.
+"""libwim.so.15 (wimlib 1.13 API) through ctypes: codecs, and what all open files share.
 
 Only the worker process (and tests) may load this module: the library is fed foreign bytes, runs for
 minutes without a pause and has been seen to ask for 16 GB. Facts about the interface are from the
@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import POINTER, c_char_p, c_int, c_int32, c_size_t, c_uint, c_uint32, c_uint64, c_void_p
-from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
 from pathlib import Path
@@ -35,15 +34,7 @@ OLDEST = (1, 13, 6)
 MAX_CHUNK_BYTES = 1 << 26  # most that Microsoft's LZMS accepts, and more than any other method
 
 ALL_IMAGES = -1
-OPEN_CHECK_INTEGRITY = 0x1
-WRITE_CHECK_INTEGRITY = 0x1
-WRITE_RECOMPRESS = 0x10
 WRITE_SOLID = 0x1000
-EXPORT_BOOT = 0x1
-EXTRACT_NO_ACLS = 0x40
-EXTRACT_NORPFIX = 0x200
-EXTRACT_GLOB_PATHS = 0x40000
-EXTRACT_STRICT_GLOB = 0x80000
 _INIT_CASE_INSENSITIVE = 0x20
 
 _TYPES = {
@@ -52,7 +43,6 @@ _TYPES = {
     Compression.LZX: 2,
     Compression.LZMS: 3,
 }
-_COMPRESSIONS = {number: compression for compression, number in _TYPES.items()}
 
 _ABORTED = 76
 _OUT_OF_MEMORY = 39
@@ -98,49 +88,10 @@ class _Extract(ctypes.Structure):
     )
 
 
-class _Integrity(ctypes.Structure):
-    _fields_ = (
-        ("total_bytes", c_uint64),
-        ("completed_bytes", c_uint64),
-        ("total_chunks", c_uint32),
-        ("completed_chunks", c_uint32),
-        ("chunk_size", c_uint32),
-        ("filename", c_void_p),
-    )
-
-
-class _VerifyStreams(ctypes.Structure):
-    _fields_ = (
-        ("wimfile", c_void_p),
-        ("total_streams", c_uint64),
-        ("total_bytes", c_uint64),
-        ("completed_streams", c_uint64),
-        ("completed_bytes", c_uint64),
-    )
-
-
 class _Info(ctypes.Union):
     _fields_ = (
         ("write_streams", _WriteStreams),
         ("extract", _Extract),
-        ("integrity", _Integrity),
-        ("verify_streams", _VerifyStreams),
-    )
-
-
-class _WimInfo(ctypes.Structure):
-    _fields_ = (
-        ("guid", ctypes.c_uint8 * 16),
-        ("image_count", c_uint32),
-        ("boot_index", c_uint32),
-        ("wim_version", c_uint32),
-        ("chunk_size", c_uint32),
-        ("part_number", ctypes.c_uint16),
-        ("total_parts", ctypes.c_uint16),
-        ("compression_type", c_int32),
-        ("total_bytes", c_uint64),
-        ("flags", c_uint32),
-        ("reserved", c_uint32 * 9),
     )
 
 
@@ -157,20 +108,13 @@ _PROTOTYPES: dict[str, tuple[Any, tuple[Any, ...]]] = {
     ),
     "wimlib_create_new_wim": (c_int, (c_int, POINTER(c_void_p))),
     "wimlib_register_progress_function": (None, (c_void_p, _ProgressFunction, c_void_p)),
-    "wimlib_get_wim_info": (c_int, (c_void_p, POINTER(_WimInfo))),
     "wimlib_set_output_chunk_size": (c_int, (c_void_p, c_uint32)),
-    "wimlib_export_image": (c_int, (c_void_p, c_int, c_void_p, c_char_p, c_char_p, c_int)),
     "wimlib_write": (c_int, (c_void_p, c_char_p, c_int, c_int, c_uint)),
-    "wimlib_verify_wim": (c_int, (c_void_p, c_int)),
     "wimlib_extract_image": (c_int, (c_void_p, c_int, c_char_p, c_int)),
-    "wimlib_extract_paths": (
-        c_int,
-        (c_void_p, c_int, c_char_p, POINTER(c_char_p), c_size_t, c_int),
-    ),
     "wimlib_free": (None, (c_void_p,)),
     "wimlib_set_default_compression_level": (c_int, (c_int, c_uint)),
     "wimlib_create_compressor": (c_int, (c_int, c_size_t, c_uint, POINTER(c_void_p))),
-    "wimlib_compress": (c_size_t, (c_char_p, c_size_t, c_void_p, c_size_t, c_void_p)),
+    "wimlib_compress": (c_size_t, (c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)),
     "wimlib_free_compressor": (None, (c_void_p,)),
     "wimlib_create_decompressor": (c_int, (c_int, c_size_t, POINTER(c_void_p))),
     "wimlib_decompress": (c_int, (c_void_p, c_size_t, c_void_p, c_size_t, c_void_p)),
@@ -207,15 +151,6 @@ def version() -> tuple[int, int, int]:
     return _version(library())
 
 
-@dataclass(frozen=True, slots=True)
-class WimInfo:
-    """Facts of an open WIM that its copies need."""
-
-    boot_index: int
-    compression: Compression
-    chunk_size: int
-
-
 class WimHandle:
     """An open or new WIM of the library. A context manager; not for several threads."""
 
@@ -226,17 +161,16 @@ class WimHandle:
         self._callback = callback
 
     @classmethod
-    def open(cls, path: Path, progress: Progress, *, check_integrity: bool = False) -> Self:
+    def open(cls, path: Path, progress: Progress) -> Self:
         """Open a file for reading; it is never opened for writing.
 
         Raises:
             DamagedWim: and others as `failure` says.
         """
         lib, handle, callback = library(), c_void_p(), _Callback(progress)
-        flags = OPEN_CHECK_INTEGRITY if check_integrity else 0
         with callback.raising():
             number = lib.wimlib_open_wim_with_progress(
-                os.fsencode(path), flags, ctypes.byref(handle), callback.function, None
+                os.fsencode(path), 0, ctypes.byref(handle), callback.function, None
             )
             _check(lib, number, path)
         return cls(handle, str(path), callback)
@@ -263,62 +197,20 @@ class WimHandle:
     ) -> None:
         self._lib.wimlib_free(self._handle)
 
-    def info(self) -> WimInfo:
-        """Facts of the file."""
-        found = _WimInfo()
-        self._call(self._lib.wimlib_get_wim_info, ctypes.byref(found))
-        compression = _COMPRESSIONS[found.compression_type]
-        return WimInfo(found.boot_index, compression, found.chunk_size)
-
-    def export_to(self, target: "WimHandle", index: int, *, bootable: bool) -> None:
-        """Take image `index` (1-based) with its name and description into `target`.
-
-        Nothing is copied before `target` is written, which needs this one still open.
-        """
-        flags = EXPORT_BOOT if bootable else 0
-        self._call(self._lib.wimlib_export_image, index, target._handle, None, None, flags)  # noqa: SLF001 - same class
-
-    def write(self, path: Path, *, threads: int, recompress: bool, solid: bool) -> None:
-        """Write all images to `path` with an integrity table; what was there is overwritten.
-
-        Compressed data of exported images is copied as it is where type and chunk size match.
-        """
-        flags = WRITE_CHECK_INTEGRITY
-        flags |= WRITE_RECOMPRESS if recompress else 0
-        flags |= WRITE_SOLID if solid else 0
-        self._about = str(path)
-        self._call(self._lib.wimlib_write, os.fsencode(path), ALL_IMAGES, flags, threads)
-
-    def verify(self) -> None:
-        """Read all images and all content and compare every hash."""
-        self._call(self._lib.wimlib_verify_wim, 0)
-
-    def extract(self, index: int, target: Path, patterns: Sequence[str]) -> None:
-        """Extract image `index`, or what `patterns` (with `?` and `*`) name, below `target`.
-
-        Security descriptors are not extracted and link targets not adjusted.
-        """
-        flags, place = EXTRACT_NO_ACLS | EXTRACT_NORPFIX, os.fsencode(target)
-        if not patterns:
-            self._call(self._lib.wimlib_extract_image, index, place, flags)
-            return
-        names = [pattern.encode("utf-8", "surrogatepass") for pattern in patterns]
-        paths = (c_char_p * len(names))(*names)
-        flags |= EXTRACT_GLOB_PATHS | EXTRACT_STRICT_GLOB
-        self._call(self._lib.wimlib_extract_paths, index, place, paths, len(names), flags)
-
-    def _call(self, function: Any, *arguments: Any) -> None:
-        with self._callback.raising():
-            _check(self._lib, function(self._handle, *arguments), self._about)
-
 
 class LibwimCodec:
-    """Compresses and decompresses chunks in this process. The codec of the worker and of tests."""
+    """Compresses and decompresses chunks in this process. The codec of the worker and of tests.
+
+    For one thread at a time.
+    """
+
+    workers = 1
 
     def __init__(self) -> None:
         self._lib = library()
         self._decompressors: dict[tuple[Compression, int], c_void_p] = {}
         self._compressors: dict[tuple[Compression, int, int], c_void_p] = {}
+        self._space = bytearray()
 
     def decompress(
         self, compression: Compression, chunk_size: int, chunks: Sequence[tuple[bytes, int]]
@@ -344,7 +236,7 @@ class LibwimCodec:
         packed: memoryview,
         sizes: Sequence[tuple[int, int]],
     ) -> memoryview:
-        """Unpack chunks that lie one behind the other, without copies in between.
+        """Unpack chunks that lie one behind the other; the result is valid until the next call.
 
         Args:
             compression: algorithm.
@@ -355,9 +247,11 @@ class LibwimCodec:
         Raises:
             DamagedWim: a chunk is not valid compressed data of that size.
         """
-        _check_sizes(compression, chunk_size, len(packed), sizes)
+        size_bytes = _check_sizes(compression, chunk_size, len(packed), sizes)
         handle = self._decompressor(compression, chunk_size)
-        unpacked = memoryview(bytearray(sum(after for _, after in sizes)))
+        if size_bytes > len(self._space):  # new memory for each call costs a tenth more
+            self._space = bytearray(size_bytes)
+        unpacked = memoryview(self._space)[:size_bytes]
         source, target = _address(packed), _address(unpacked)
         for size, after in sizes:
             if size == after:  # the rule of the format: what did not shrink is stored as it is
@@ -371,7 +265,48 @@ class LibwimCodec:
         self, compression: Compression, chunk_size: int, level: int, chunks: Sequence[bytes]
     ) -> list[bytes | None]:
         """Compress chunks; None stands for one that would not become smaller; see `Codec`."""
-        return [self._compress_one(compression, chunk_size, level, data) for data in chunks]
+        raw, sizes = bytearray().join(chunks), [len(data) for data in chunks]
+        packed, found = self.compress_all(compression, chunk_size, level, memoryview(raw), sizes)
+        ends = accumulate(max(0, size) for size in found)
+        return [
+            None if size < 0 else bytes(packed[end - size : end])
+            for end, size in zip(ends, found, strict=True)
+        ]
+
+    def compress_all(
+        self,
+        compression: Compression,
+        chunk_size: int,
+        level: int,
+        raw: memoryview,
+        sizes: Sequence[int],
+    ) -> tuple[memoryview, list[int]]:
+        """Pack chunks that lie one behind the other, without copies in between.
+
+        Args:
+            compression: algorithm.
+            chunk_size: size in bytes of a full chunk in this WIM.
+            level: how hard to try.
+            raw: the chunks, in writable memory.
+            sizes: size in bytes of each chunk.
+
+        Returns:
+            Those that shrank, one behind the other, and the size of each; -1 for one that did not.
+        """
+        if sum(sizes) != len(raw) or max(sizes, default=0) > chunk_size:
+            raise ValueError(f"{len(raw)} bytes are not {len(sizes)} chunks of {chunk_size}")
+        packed = memoryview(bytearray(len(raw)))
+        source, target = _address(raw), _address(packed)
+        used, found = 0, []
+        for size in sizes:
+            after = -1
+            if compression is not Compression.NONE and size > 1:
+                handle = self._compressor(compression, chunk_size, level)
+                room = size - 1
+                after = self._lib.wimlib_compress(source, size, target + used, room, handle) or -1
+            found.append(after)
+            source, used = source + size, used + max(0, after)
+        return packed[:used], found
 
     def close(self) -> None:
         """Free what the library holds."""
@@ -379,18 +314,6 @@ class LibwimCodec:
             self._lib.wimlib_free_decompressor(self._decompressors.popitem()[1])
         while self._compressors:
             self._lib.wimlib_free_compressor(self._compressors.popitem()[1])
-
-    def _compress_one(
-        self, compression: Compression, chunk_size: int, level: int, data: bytes
-    ) -> bytes | None:
-        if compression is Compression.NONE or len(data) < 2:
-            return None
-        if len(data) > chunk_size:
-            raise ValueError(f"{len(data)} bytes do not fit a chunk of {chunk_size}")
-        handle = self._compressor(compression, chunk_size, level)
-        buffer = ctypes.create_string_buffer(len(data) - 1)
-        size = self._lib.wimlib_compress(data, len(data), buffer, len(buffer), handle)
-        return buffer.raw[:size] if size else None
 
     def _decompressor(self, compression: Compression, chunk_size: int) -> c_void_p:
         key = (compression, chunk_size)
@@ -486,29 +409,11 @@ def _finished(info: Any) -> Event:
     return Event("Setting times", now.current_file_count, now.end_file_count, "files")
 
 
-def _integrity_checked(info: Any) -> Event:
-    now = info.integrity
-    return Event("Checking integrity table", now.completed_bytes, now.total_bytes, "bytes")
-
-
-def _integrity_made(info: Any) -> Event:
-    now = info.integrity
-    return Event("Making integrity table", now.completed_bytes, now.total_bytes, "bytes")
-
-
-def _verified(info: Any) -> Event:
-    now = info.verify_streams
-    return Event("Verifying", now.completed_bytes, now.total_bytes, "bytes")
-
-
 _EVENTS: dict[int, Callable[[Any], Event]] = {
     3: _created,
     4: _extracted,
     6: _finished,
     12: _written,
-    16: _integrity_checked,
-    17: _integrity_made,
-    29: _verified,
 }
 
 
@@ -537,14 +442,22 @@ def _address(data: memoryview) -> int:
 
 def _check_sizes(
     compression: Compression, chunk_size: int, packed_bytes: int, sizes: Sequence[tuple[int, int]]
-) -> None:
-    if sum(size for size, _ in sizes) != packed_bytes or min(map(min, sizes), default=0) < 0:
-        raise DamagedWim(f"chunks that do not fill {packed_bytes} bytes")
+) -> int:
+    """The unpacked size in bytes of chunks whose sizes may be true."""
+    if compression is Compression.NONE and sizes:
+        raise DamagedWim("packed chunks in a file that is not compressed")
+    packed_sum = unpacked_sum = 0
     for size, after in sizes:
-        if not 0 < after <= chunk_size or compression is Compression.NONE:
+        if not 0 < after <= chunk_size:
             raise DamagedWim(f"a chunk of {chunk_size} bytes that should hold {after}")
-        if size > after:  # version 1.13.6 overruns its stack when LZMS is to give 1 or 2 bytes
+        # Version 1.13.6 overruns its stack when LZMS is to give 1 or 2 bytes.
+        if not 0 < size <= after:
             raise DamagedWim(f"a packed chunk of {size} bytes that should hold {after}")
+        packed_sum += size
+        unpacked_sum += after
+    if packed_sum != packed_bytes:
+        raise DamagedWim(f"chunks that do not fill {packed_bytes} bytes")
+    return unpacked_sum
 
 
 def _chunk(chunk_size: int) -> int:

@@ -6,21 +6,27 @@ but to the folders named in the first message, no network, no programs to start,
 """
 
 import os
+import resource
 import select
 import sys
 import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from wimsmith.errors import Cancelled, WimsmithError, WorkerFailed
 from wimsmith.offline import _libsandbox
 from wimsmith.offline.progress import Event
 from wimsmith.offline.wim import _frames, _libwim
-from wimsmith.offline.wim.codec import STANDARD_CHUNK_BYTES, Compression
+from wimsmith.offline.wim.codec import Compression
+
+if TYPE_CHECKING:
+    from wimsmith.offline.wim._reading import Reading
 
 _PROGRESS_INTERVAL_S = 0.1
+_PROCESSOR_S = 1800
+"""Per core, from one sign of life to the next; solid LZMS takes a minute or two."""
 _ABORT_GRACE_S = 2.0
 _ABANDONED_STATUS = 3
 
@@ -68,26 +74,20 @@ class Pipe:
         return buffer
 
 
-class Reporter:
-    """Progress of a heavy verb: passes events on, not too many, and sees the wish to stop.
-
-    The parent says stop by one byte, or by going away.
-    """
+class Teller:
+    """Progress of one request: passes events on, but not too many."""
 
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
-        self._stop = threading.Event()
         self._phase = ""
         self._due = 0.0
-        threading.Thread(target=self._watch, daemon=True).start()
 
     def __call__(self, event: Event) -> None:
-        if self._stop.is_set():
-            raise Cancelled("by its caller")
         now = time.monotonic()
         if event.phase == self._phase and now < self._due and event.done != event.total:
             return
         self._phase, self._due = event.phase, now + _PROGRESS_INTERVAL_S
+        _allow_processor_time()
         self._pipe.send(
             {
                 "is": "progress",
@@ -97,6 +97,24 @@ class Reporter:
                 "unit": event.unit,
             }
         )
+
+
+class Reporter:
+    """Progress of a heavy verb: passes events on, not too many, and sees the wish to stop.
+
+    The parent says stop by one byte, or by going away.
+    """
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._tell = Teller(pipe)
+        self._stop = threading.Event()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def __call__(self, event: Event) -> None:
+        if self._stop.is_set():
+            raise Cancelled("by its caller")
+        self._tell(event)
 
     def _watch(self) -> None:
         self._pipe.wait()
@@ -116,17 +134,38 @@ def main() -> int:
     try:
         pipe.send(_prepared(start[0]))
         codec = _libwim.LibwimCodec()
+        reading: Reading | None = None
         while (request := pipe.receive()) is not None:
             header, payload = request
+            _allow_processor_time()
             if header["do"] in _CHUNK_VERBS:
                 _answer(pipe, _CHUNK_VERBS[header["do"]], codec, header, payload)
-            else:
-                _answer(pipe, _FILE_VERBS[header["do"]], header, Reporter(pipe))
+            elif header["do"] in _VOLUME_VERBS:
+                _answer(pipe, _volume_verb, header, Reporter(pipe))
                 return 0
+            else:
+                reading = reading or _reading(codec)
+                _answer(pipe, reading.verbs[header["do"]], header, payload, Teller(pipe))
     except WimsmithError as error:
         pipe.send(_described(error))
         return 1
     return 0
+
+
+def _allow_processor_time() -> None:
+    """Let a loop without end be ended by the kernel, also when nobody watches any more."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    most = int(used.ru_utime + used.ru_stime) + _PROCESSOR_S * (os.cpu_count() or 1)
+    if hard != resource.RLIM_INFINITY:
+        most = min(most, hard - 1)  # at the hard limit the signal does not say why
+    resource.setrlimit(resource.RLIMIT_CPU, (most, hard))
+
+
+def _reading(codec: _libwim.LibwimCodec) -> "Reading":
+    from wimsmith.offline.wim._reading import Reading  # noqa: PLC0415 - many never need it
+
+    return Reading(codec)
 
 
 def _take_pipes() -> Pipe:
@@ -140,12 +179,14 @@ def _take_pipes() -> Pipe:
 def _prepared(start: _frames.Header) -> _frames.Header:
     _libwim.library()
     offline = _libsandbox.leave_network()
+    filtered = _libsandbox.refuse_calls()
     dropped = _libsandbox.drop_root() if start["drop_root"] else False
-    confined = _libsandbox.confine([Path(path) for path in start["writable"]])
+    places = [Path(path) for path in start["writable"]]
+    confined = _libsandbox.confine(places, links=start["links"])
     return {
         "is": "ready",
         "libwim": _libwim.version(),
-        "offline": offline,
+        "offline": offline or filtered,
         "dropped": dropped,
         "confined": confined,
     }
@@ -178,63 +219,22 @@ def _decompress(
 
 def _compress(
     codec: _libwim.LibwimCodec, header: _frames.Header, payload: memoryview
-) -> tuple[_frames.Header, bytes]:
+) -> tuple[_frames.Header, _frames.Buffer]:
     compression, chunk_size = Compression(header["compression"]), header["chunk_size"]
-    chunks, place = [], 0
-    for size in header["sizes"]:
-        chunks.append(bytes(payload[place : place + size]))
-        place += size
-    packed = codec.compress(compression, chunk_size, header["level"], chunks)
-    sizes = [-1 if data is None else len(data) for data in packed]
-    return {"sizes": sizes}, b"".join(data for data in packed if data is not None)
-
-
-def _export(header: _frames.Header, progress: Reporter) -> tuple[_frames.Header, bytes]:
-    source, target = Path(header["source"]), Path(header["target"])
-    _libwim.set_compression_level(header["level"])
-    with _libwim.WimHandle.open(source, progress) as whole:
-        facts = whole.info()
-        compression = Compression(header["compression"] or facts.compression)
-        is_asked_for = header["compression"] is not None
-        chunk_size = facts.chunk_size
-        if is_asked_for and not _is_standard(compression, facts):
-            chunk_size = header["chunk_size"]
-        with _libwim.WimHandle.new(compression, chunk_size, progress) as part:
-            for index in header["indexes"]:
-                whole.export_to(part, index, bootable=index == facts.boot_index)
-            part.write(
-                target,
-                threads=header["threads"],
-                recompress=header["recompress"],
-                solid=header["solid"],
-            )
-    if header["check"]:
-        with _libwim.WimHandle.open(target, progress) as written:
-            written.verify()
-    return {}, b""
-
-
-def _is_standard(compression: Compression, facts: _libwim.WimInfo) -> bool:
-    """Whether a file with these facts is packed as asked, in chunks that Windows accepts."""
-    low, high = STANDARD_CHUNK_BYTES[compression]
-    return compression is facts.compression and low <= facts.chunk_size <= high
-
-
-def _extract(header: _frames.Header, progress: Reporter) -> tuple[_frames.Header, bytes]:
-    with _libwim.WimHandle.open(Path(header["source"]), progress) as wim:
-        wim.extract(header["index"], Path(header["target"]), header["patterns"])
-    return {}, b""
-
-
-def _verify(header: _frames.Header, progress: Reporter) -> tuple[_frames.Header, bytes]:
-    source = Path(header["source"])
-    with _libwim.WimHandle.open(source, progress, check_integrity=header["integrity"]) as wim:
-        wim.verify()
-    return {}, b""
+    packed, sizes = codec.compress_all(
+        compression, chunk_size, header["level"], payload, header["sizes"]
+    )
+    return {"sizes": sizes}, packed
 
 
 _CHUNK_VERBS = {"decompress": _decompress, "compress": _compress}
-_FILE_VERBS = {"export": _export, "extract": _extract, "verify": _verify}
+_VOLUME_VERBS = frozenset(["capture", "apply-volume", "read-back", "look"])
+
+
+def _volume_verb(header: _frames.Header, progress: Reporter) -> tuple[_frames.Header, bytes]:
+    from wimsmith.offline.wim import _worker_volumes  # noqa: PLC0415 - workers start soon without
+
+    return _worker_volumes.VERBS[header["do"]](header, progress)
 
 
 def _end() -> NoReturn:

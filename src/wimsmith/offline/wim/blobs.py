@@ -1,56 +1,109 @@
 """The blob table: where the content with a given SHA-1 is, and how often it is named.
 
 Each entry has 50 bytes: location, part number, reference count, SHA-1. Entries with the
-metadata flag are the images, in the order of their numbers.
+metadata flag are the images, in the order of their numbers. `table` reads it.
 """
 
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
 
-from wimsmith.errors import DamagedWim
 from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.header import Header, Location, ResourceFlag
-from wimsmith.offline.wim.tree import ZERO_SHA1
+from wimsmith.offline.wim.header import Location, ResourceFlag
 
 ENTRY_BYTES = 50
-_ENTRY = struct.Struct("<24sHI20s")
-_SOLID_RESOURCE = 1 << 32
+ENTRY = struct.Struct("<QQQHI20s")
+"""The three numbers of a location, part number, references, SHA-1."""
+SOLID_RESOURCE_SIZE = 1 << 32
+"""Size in the entry that stands for a solid resource itself, not for content in it."""
 _WIDE_TABLE = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
-class Blob:
-    """Content stored in a WIM.
+class SolidResource:
+    """Content packed together: its place in the file, and what its head says."""
+
+    location: Location
+    size_bytes: int
+    chunk_size: int
+    compression: Compression
+
+    @property
+    def chunk_count(self) -> int:
+        return -(-self.size_bytes // self.chunk_size)
+
+    def bytes_of_chunk(self, number: int) -> int:
+        """Size in bytes that chunk `number` (from 0) unpacks to."""
+        return min(self.chunk_size, self.size_bytes - number * self.chunk_size)
+
+    def chunks_of(self, offset: int, size_bytes: int) -> range:
+        """Numbers of the chunks that hold these unpacked bytes."""
+        return range(offset // self.chunk_size, -(-(offset + size_bytes) // self.chunk_size))
+
+
+class Blob(NamedTuple):
+    """Content stored in a WIM; a tuple, as there are some hundred thousand of them.
 
     Inside a solid resource, `location` is a place and a size in what that resource unpacks to.
+    `file` is the position in `Wim.files` of the file that holds it, 0 for the file itself.
     """
 
     sha1: bytes
     location: Location
     references: int
+    file: int = 0
+    solid: SolidResource | None = None
 
     @property
     def size_bytes(self) -> int:
         """Size in bytes after unpacking."""
-        return self.location.stored_bytes if self.is_solid else self.location.size_bytes
+        place = self.location
+        return place.stored_bytes if place.flags & ResourceFlag.SOLID else place.size_bytes
 
     @property
     def is_solid(self) -> bool:
         return bool(self.location.flags & ResourceFlag.SOLID)
 
+    @property
+    def storage_order(self) -> tuple[int, int, int]:
+        """Sorts blobs as they are stored: the file, the place in it, the place in a solid one."""
+        if self.solid is None:
+            return self.file, self.location.offset, 0
+        return self.file, self.solid.location.offset, self.location.offset
+
 
 @dataclass(frozen=True, slots=True)
 class BlobTable:
-    """File content by SHA-1, and the metadata resource of each image in order."""
+    """File content by SHA-1, and the metadata resource of each image in order.
+
+    `is_solid` tells whether content shares packed resources, as in an ESD file.
+    """
 
     content: Mapping[bytes, Blob]
     metadata: tuple[Blob, ...]
+    is_solid: bool = False
 
-    @property
-    def is_solid(self) -> bool:
-        """Whether content shares compressed resources, as in an ESD file."""
-        return any(blob.is_solid for blob in self.content.values())
+
+LEAST_PACKED_BYTES: Mapping[Compression, int] = MappingProxyType(
+    {
+        Compression.NONE: 1,
+        Compression.XPRESS: 256,
+        Compression.LZX: 30,
+        Compression.LZMS: 4,
+    }
+)
+"""What the smallest packed chunk takes: code lengths of XPRESS, three pretrees of LZX.
+
+So far a small file cannot claim content of any size. Of LZMS 64 MiB of zeros really take 14 bytes.
+"""
+
+
+def least_stored_bytes(size_bytes: int, chunk_size: int, compression: Compression) -> int:
+    """Bytes that the packed chunks of so much content take at least, without their table."""
+    chunks = -(-size_bytes // chunk_size)
+    return 1 + (chunks - 1) * min(LEAST_PACKED_BYTES[compression], chunk_size)
 
 
 def table_entry_bytes(size_bytes: int) -> int:
@@ -58,62 +111,9 @@ def table_entry_bytes(size_bytes: int) -> int:
     return 8 if size_bytes >= _WIDE_TABLE else 4
 
 
-def parse_table(data: bytes, header: Header, file_bytes: int) -> BlobTable:
-    """Read a blob table, checking each location against the file.
-
-    Raises:
-        DamagedWim: entries that cannot be true, or fewer or more images than the header says.
-    """
-    if len(data) % ENTRY_BYTES:
-        raise DamagedWim(f"blob table of {len(data)} bytes, no multiple of {ENTRY_BYTES}")
-    chunk_size = 0 if header.compression is Compression.NONE else header.chunk_size
-    content: dict[bytes, Blob] = {}
-    metadata: list[Blob] = []
-    for raw, part, references, sha1 in _ENTRY.iter_unpack(data):
-        location = Location.parse(raw)
-        if location.flags & ResourceFlag.SOLID and location.size_bytes == _SOLID_RESOURCE:
-            location.check_within(file_bytes, "a solid resource")
-            continue
-        if part != header.part_number or location.flags & ResourceFlag.FREE:
-            continue
-        blob = Blob(sha1, location, references)
-        _check_blob(blob, chunk_size, file_bytes)
-        if location.flags & ResourceFlag.METADATA:
-            if references:
-                metadata.append(blob)
-        else:
-            content.setdefault(sha1, blob)
-    if len(metadata) != header.image_count:
-        raise DamagedWim(
-            f"the header counts {header.image_count} images, the blob table {len(metadata)}"
-        )
-    return BlobTable(content, tuple(metadata))
-
-
-def pack_table(blobs: Iterable[Blob]) -> bytes:
-    """The bytes of a blob table of part 1."""
+def pack_table(blobs: Iterable[Blob], part_number: int = 1) -> bytes:
+    """The bytes of a blob table of one part."""
     return b"".join(
-        _ENTRY.pack(blob.location.pack(), 1, blob.references, blob.sha1) for blob in blobs
+        ENTRY.pack(*place.numbers(), part_number, references, sha1)
+        for sha1, place, references, _, _ in blobs
     )
-
-
-def _check_blob(blob: Blob, chunk_size: int, file_bytes: int) -> None:
-    location = blob.location
-    if blob.sha1 == ZERO_SHA1:
-        raise DamagedWim("a blob without SHA-1")
-    if blob.is_solid:
-        return
-    location.check_within(file_bytes, f"blob {blob.sha1.hex()}")
-    if not location.is_compressed:
-        if location.stored_bytes != location.size_bytes:
-            raise DamagedWim(f"blob {blob.sha1.hex()} is stored with another size than its own")
-        return
-    if not chunk_size:
-        raise DamagedWim(f"blob {blob.sha1.hex()} is compressed, the file is not")
-    chunks = -(-location.size_bytes // chunk_size)
-    least = chunks + (chunks - 1) * table_entry_bytes(location.size_bytes)
-    if not chunks or location.stored_bytes < least:
-        raise DamagedWim(
-            f"blob {blob.sha1.hex()}: {location.size_bytes} bytes cannot be packed in"
-            f" {location.stored_bytes}"
-        )

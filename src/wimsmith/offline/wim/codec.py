@@ -27,7 +27,7 @@ DEFAULT_CHUNK_BYTES: Mapping[Compression, int] = MappingProxyType(
 
 READABLE_CHUNK_BYTES: Mapping[Compression, tuple[int, int]] = MappingProxyType(
     {
-        Compression.NONE: (0, 1 << 30),
+        Compression.NONE: (0, 1 << 26),
         Compression.XPRESS: (1 << 12, 1 << 16),
         Compression.LZX: (1 << 15, 1 << 21),
         Compression.LZMS: (1 << 15, 1 << 26),
@@ -47,7 +47,15 @@ STANDARD_CHUNK_BYTES: Mapping[Compression, tuple[int, int]] = MappingProxyType(
 
 
 class Codec(Protocol):
-    """Packs and unpacks chunks; a chunk that did not shrink is stored and never gets here."""
+    """Packs and unpacks chunks; a chunk that did not shrink is stored and never gets here.
+
+    May be shared by threads.
+    """
+
+    @property
+    def workers(self) -> int:
+        """How many calls may usefully run at once, each from a thread of its own."""
+        ...
 
     def decompress(
         self, compression: Compression, chunk_size: int, chunks: Sequence[tuple[bytes, int]]

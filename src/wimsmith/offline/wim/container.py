@@ -1,70 +1,163 @@
 """A WIM opened for reading: facts, trees and content, without changing a byte.
 
 `open_wim` gives a `Wim`; its `images` say what is inside, `tree` gives the directory tree of
-one image, and `read_blob` the content that an inode of that tree names by SHA-1.
+one image, and `read_blob` the content that an inode of that tree names by SHA-1. One `Wim` may
+read from several files: the parts of a split set, and files that were named to add content.
 """
 
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from wimsmith.errors import (
-    DamagedInput,
     DamagedWim,
     InvalidInput,
     LimitExceeded,
     NoSuchIndex,
     NotFound,
-    NotSupported,
 )
 from wimsmith.offline.progress import Progress, silent
 from wimsmith.offline.wim import integrity, remedies
-from wimsmith.offline.wim.blobs import Blob, BlobTable, parse_table
+from wimsmith.offline.wim.blobs import Blob, BlobTable
 from wimsmith.offline.wim.codec import Codec, Compression
+from wimsmith.offline.wim.collection import without_collection
+from wimsmith.offline.wim.contents import Contents, label, sha1_of
 from wimsmith.offline.wim.document import MAX_XML_BYTES, Document, ImageInfo
-from wimsmith.offline.wim.header import HEADER_BYTES, Header
 from wimsmith.offline.wim.metadata import MAX_METADATA_BYTES, parse_metadata
-from wimsmith.offline.wim.resource import BATCH_BYTES, ResourceReader
+from wimsmith.offline.wim.opened import WimFile, naming
+from wimsmith.offline.wim.resource import BATCH_BYTES
+from wimsmith.offline.wim.spanned import PartFinder
+from wimsmith.offline.wim.table import TableReader
 from wimsmith.offline.wim.tree import EMPTY_SHA1, ZERO_SHA1, Tree
 
-MAX_TABLE_BYTES = 1 << 26
-"""A blob table with 1.3 million entries."""
+__all__ = ["MAX_BLOB_BYTES", "Kind", "Wim", "check_indexes", "naming", "open_wim"]
+
 MAX_BLOB_BYTES = 1 << 31
 """Content that `read_blob` takes into memory; `open_blob` has no such limit."""
 
+_NOTHING = frozenset({ZERO_SHA1, EMPTY_SHA1})
+
+
+class Kind(StrEnum):
+    """What is not usual about a WIM file."""
+
+    SOLID = "solid"
+    SPLIT = "split-set"
+    PIPABLE = "pipable"
+    RESOURCE_ONLY = "resource-only"
+    METADATA_ONLY = "metadata-only"
+
 
 class Wim:
-    """A WIM file, opened read-only; use it as a context manager."""
+    """A WIM opened read-only, with the files it takes content from; use it as a context manager.
 
-    def __init__(self, path: Path, codec: Codec | None = None) -> None:
+    `files` begins with the parts of the set in order (one for an ordinary file), then come the
+    files that were referred to. `header` is that of the first.
+    """
+
+    def __init__(
+        self, path: Path, codec: Codec | None = None, references: Sequence[Path] = ()
+    ) -> None:
         """Open `path`; `open_wim` is the public way."""
         self.path = path
-        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._opened: list[WimFile] = []
+        self._codec = codec
         try:
-            with naming(path):
-                self._open(codec)
+            self._open(references)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, codec: Codec | None) -> None:
-        file_bytes = os.fstat(self._descriptor).st_size
-        header = Header.parse(os.pread(self._descriptor, HEADER_BYTES, 0)).check(file_bytes)
-        self.header = header
-        self.file_bytes = file_bytes
-        self.resources = ResourceReader(
-            self._descriptor, header.compression, header.chunk_size, codec
-        )
-        table = self.resources.read(header.blob_table, "the blob table", MAX_TABLE_BYTES)
-        self.table: BlobTable = parse_table(table, header, file_bytes)
-        self.document = Document.parse(
-            self.resources.read(header.xml, "the XML document", MAX_XML_BYTES)
-        )
-        self.images: tuple[ImageInfo, ...] = self.document.images(header.image_count)
+    def _open(self, references: Sequence[Path]) -> None:
+        main = self._open_file(self.path)
+        others = [self._open_file(path) for path in references]
+        parts = self._parts(main, others)
+        self.files: tuple[WimFile, ...] = (*parts, *self._whole_sets(others, parts))
+        self._contents = Contents(self.files)
+        self.header = self.files[0].header
+        self.resources = self.files[0].resources
+        self.file_bytes = sum(one.file_bytes for one in parts)
+        self.part_count = len(parts)
+        self.table: BlobTable = self._read_tables()
+        with naming(self.files[0].path):
+            self.document = Document.parse(
+                self.resources.read(self.header.xml, "the XML document", MAX_XML_BYTES)
+            )
+            self.images: tuple[ImageInfo, ...] = self._images()
+
+    def _open_file(self, path: Path) -> WimFile:
+        with naming(path):
+            file = WimFile(path, self._codec)
+        self._opened.append(file)
+        return file
+
+    def _parts(self, main: WimFile, others: Sequence[WimFile]) -> list[WimFile]:
+        """The parts of the set that `main` is of, in order; those not there are left out.
+
+        A file of content or of descriptions alone is usable without the others.
+        """
+        if not main.header.is_spanned:
+            return [main]
+        with naming(main.path):
+            finder = PartFinder(main, self._open_file)
+            for other in others:
+                finder.offer(other)
+            if finder.missing:
+                finder.search()
+            if not (main.header.is_resource_only or main.header.is_metadata_only):
+                finder.refuse_missing()
+        return [file for _, file in sorted(finder.parts.items())]
+
+    def _whole_sets(self, others: Sequence[WimFile], parts: Sequence[WimFile]) -> list[WimFile]:
+        """Files that were referred to, unless they are parts; of other sets all that is found."""
+        found: list[WimFile] = []
+        for other in others:
+            if any(_is_same(other, one) for one in (*parts, *found)):
+                continue
+            found.append(other)
+            if other.header.is_spanned and other.header.guid != parts[0].header.guid:
+                finder = PartFinder(other, self._open_file)
+                for one in others:
+                    finder.offer(one)
+                finder.search()
+                found += (part for part in finder.parts.values() if part is not other)
+        return found
+
+    def _read_tables(self) -> BlobTable:
+        reader = TableReader(self.files)
+        for number, file in enumerate(self.files):
+            is_part = number < self.part_count
+            with naming(file.path), without_collection():
+                reader.add(number, self._numbers_of_parts(number), with_metadata=is_part)
+        return reader.table()
+
+    def _numbers_of_parts(self, number: int) -> dict[int, int]:
+        """Positions in `files` of the parts of the set that file `number` is of."""
+        mine = self.files[number].header
+        if not mine.is_spanned:
+            return {mine.part_number: number}
+        return {
+            file.header.part_number: position
+            for position, file in reversed(list(enumerate(self.files)))
+            if file.header.is_spanned and file.header.guid == mine.guid
+        }
+
+    def _images(self) -> tuple[ImageInfo, ...]:
+        """Facts of the images.
+
+        Raises:
+            DamagedWim: header, blob table and XML document count them differently.
+        """
+        count = len(self.table.metadata)
+        if count != self.header.image_count and (count or not self.header.is_resource_only):
+            raise DamagedWim(
+                f"the header counts {self.header.image_count} images, the blob table {count}"
+            )
+        return self.document.images(count) if count else ()
 
     def __enter__(self) -> Self:
         return self
@@ -78,15 +171,39 @@ class Wim:
         self.close()
 
     def close(self) -> None:
-        """Close the file; a second call does nothing."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close all files; a second call does nothing."""
+        for file in self._opened:
+            file.close()
 
     @property
     def descriptor(self) -> int:
-        """Descriptor of the open file."""
-        return self._descriptor
+        """Descriptor of the first file; `descriptor_of` says which one holds a blob."""
+        return self.files[0].descriptor
+
+    def descriptor_of(self, blob: Blob) -> int:
+        """Descriptor of the open file that holds the packed bytes of a blob."""
+        return self.files[blob.file].descriptor
+
+    def can_copy(self, blob: Blob) -> bool:
+        """Whether its packed bytes may stand as they are in a file with the header of this one.
+
+        Not those of solid resources, of packed content in pipable files, and of files that were
+        referred to and are packed otherwise.
+        """
+        return self.files[blob.file].can_copy(blob, self.header)
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """What is not usual about the file."""
+        header = self.header
+        found = {
+            Kind.SOLID: self.is_solid,
+            Kind.SPLIT: header.is_spanned,
+            Kind.PIPABLE: self.files[0].is_pipable,
+            Kind.RESOURCE_ONLY: header.is_resource_only,
+            Kind.METADATA_ONLY: header.is_metadata_only,
+        }
+        return tuple(kind for kind, is_so in found.items() if is_so)
 
     @property
     def compression(self) -> Compression:
@@ -103,7 +220,7 @@ class Wim:
 
     @property
     def is_solid(self) -> bool:
-        """Whether this is an ESD-like file, whose content must be exported before it is read."""
+        """Whether content is packed together, as in ESD files: reading a part costs more."""
         return self.table.is_solid
 
     @property
@@ -126,7 +243,7 @@ class Wim:
         Raises:
             NotFound: this file does not hold the content, as in a delta WIM.
         """
-        return 0 if sha1 in {ZERO_SHA1, EMPTY_SHA1} else self._blob(sha1).size_bytes
+        return 0 if sha1 in _NOTHING else self._blob(sha1).size_bytes
 
     def read_blob(self, sha1: bytes, limit_bytes: int = MAX_BLOB_BYTES) -> bytes:
         """Content by its SHA-1, checked against it.
@@ -137,10 +254,9 @@ class Wim:
             LimitExceeded: more than `limit_bytes`.
             NotSupported: solid, or packed and there is no codec.
         """
-        if sha1 in {ZERO_SHA1, EMPTY_SHA1}:
+        if sha1 in _NOTHING:
             return b""
-        with naming(self.path):
-            return self._read(self._blob(sha1), limit_bytes)
+        return self._read(self._blob(sha1), limit_bytes)
 
     def read_blobs(self, sha1s: Iterable[bytes]) -> Iterator[tuple[bytes, bytes]]:
         """Many contents, each with its SHA-1 and checked against it, in the order asked for.
@@ -160,22 +276,30 @@ class Wim:
 
     def open_blob(self, sha1: bytes) -> Iterator[bytes]:
         """Content in blocks; after the last one it has been checked. Raises as `read_blob`."""
-        if sha1 in {ZERO_SHA1, EMPTY_SHA1}:
-            return
-        blob = self._blob(sha1)
-        digest = hashlib.sha1(usedforsecurity=False)
-        with naming(self.path):
-            for block in self.resources.blocks(blob.location, _label(blob)):
-                digest.update(block)
-                yield block
-            if digest.digest() != sha1:
-                raise DamagedWim(f"{_label(blob)} holds other content")
+        if sha1 not in _NOTHING:
+            yield from self._contents.blocks(self._blob(sha1))
+
+    def open_blobs(self, sha1s: Iterable[bytes]) -> Iterator[tuple[bytes, Iterator[bytes]]]:
+        """Many contents in the order they are stored, each once, with its blocks.
+
+        A chunk is unpacked once, which makes this the way to read much of a solid file. After its
+        last block a content has been checked; the blocks must be taken before the next content.
+
+        Raises:
+            NotFound: no file holds a content; before the first one is given.
+        """
+        wanted = dict.fromkeys(sha1s)
+        empty = [sha1 for sha1 in wanted if sha1 in _NOTHING]
+        blobs = sorted(
+            (self._blob(sha1) for sha1 in wanted if sha1 not in _NOTHING),
+            key=lambda blob: blob.storage_order,
+        )
+        return chain(((sha1, iter(())) for sha1 in empty), self._contents.in_order(blobs))
 
     def metadata(self, number: int) -> bytes:
         """The unpacked metadata resource of image `number`, checked against its SHA-1."""
         self.image(number)
-        with naming(self.path):
-            return self._read(self.table.metadata[number - 1], MAX_METADATA_BYTES)
+        return self._read(self.table.metadata[number - 1], MAX_METADATA_BYTES)
 
     def tree(self, number: int) -> Tree:
         """Directory tree of image `number`, fresh at each call.
@@ -185,71 +309,74 @@ class Wim:
             DamagedWim: the metadata is wrong.
             LimitExceeded: the metadata is larger than this server accepts.
         """
+        data = self.metadata(number)
         with naming(self.path):
-            return parse_metadata(self.metadata(number))
+            return parse_metadata(data)
 
     def verify_integrity(self, progress: Progress = silent) -> bool:
-        """Compare the file with its integrity table; False if it has none.
+        """Compare each file of the set with its integrity table; False if one has none.
 
         Raises:
             DamagedWim: they differ.
         """
-        with naming(self.path):
-            return integrity.verify(self._descriptor, self.header, progress)
+        found = []
+        for file in self.files[: self.part_count]:
+            with naming(file.path):
+                found.append(integrity.verify(file.descriptor, file.header, progress))
+        return all(found)
 
     def _blob(self, sha1: bytes) -> Blob:
         blob = self.table.content.get(sha1)
         if blob is None:
             raise NotFound(
-                f"content {sha1.hex()} in {self.path}, which may be a delta WIM",
+                f"content {sha1.hex()} in {self._looked_in()}",
                 hint=remedies.EXPORT_DELTA,
             )
         return blob
 
+    def _looked_in(self) -> str:
+        if self.header.is_metadata_only:
+            why = "which describes images whose content is in another file"
+        elif self.header.is_spanned and self.part_count < self.header.total_parts:
+            why = f"of which only {self.part_count} of {self.header.total_parts} parts are there"
+        else:
+            why = "which may be a delta WIM"
+        others = [str(file.path) for file in self.files[self.part_count :]]
+        return f"{self.path}, {why}{', nor in ' if others else ''}{', '.join(others[:5])}"
+
     def _read(self, blob: Blob, limit_bytes: int) -> bytes:
-        data = self.resources.read(blob.location, _label(blob), limit_bytes)
-        if hashlib.sha1(data, usedforsecurity=False).digest() != blob.sha1:
-            raise DamagedWim(f"{_label(blob)} holds other content")
-        return data
+        if blob.size_bytes > limit_bytes:
+            raise LimitExceeded(
+                f"{self.path}: {label(blob)} unpacks to {blob.size_bytes} bytes,"
+                f" more than {limit_bytes}"
+            )
+        return b"".join(self._contents.blocks(blob))
 
     def _read_batch(self, batch: list[bytes]) -> Iterator[tuple[bytes, bytes]]:
-        blobs = {sha1: self._blob(sha1) for sha1 in batch if sha1 not in {ZERO_SHA1, EMPTY_SHA1}}
+        blobs = {sha1: self._blob(sha1) for sha1 in batch if sha1 not in _NOTHING}
         small = [blob for blob in blobs.values() if blob.size_bytes < BATCH_BYTES]
-        pieces = [b""] * len(small)
-        with naming(self.path), suppress(DamagedWim):  # read alone, the damaged one says its name
-            pieces = self.resources.read_many([blob.location for blob in small])
-        found = {blob.sha1: data for blob, data in zip(small, pieces, strict=True)}
+        found = self._contents.read_small(sorted(small, key=lambda blob: blob.storage_order))
         for sha1 in batch:
             data = found.get(sha1, b"")
-            is_right = hashlib.sha1(data, usedforsecurity=False).digest() == sha1
-            yield sha1, data if is_right else self.read_blob(sha1)
+            yield sha1, data if sha1_of(data) == sha1 else self.read_blob(sha1)
 
 
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let what is said of foreign bytes in here begin with the file they are in, once."""
-    try:
-        yield
-    except (DamagedInput, LimitExceeded, NotSupported) as error:
-        *first, text = error.args
-        if not str(text).startswith((str(path), str(path.absolute()))):
-            error.args = (*first, f"{path}: {text}")
-        raise
-
-
-def open_wim(path: Path, codec: Codec | None = None) -> Wim:
+def open_wim(path: Path, codec: Codec | None = None, *, references: Sequence[Path] = ()) -> Wim:
     """Open a WIM for reading.
 
     Args:
-        path: the file; it is never written.
+        path: the file, or any part of a split set, whose other parts stand beside it or among
+            `references`; nothing is ever written to them.
         codec: needed as soon as something packed is read.
+        references: further files that hold content, as a delta WIM or one that only describes
+            images needs them; what is in `path` is preferred.
 
     Raises:
-        DamagedWim: the header, the blob table or the XML document is wrong.
-        NotSupported: a split set, an encrypted, pipable or unfinished file.
-        OSError: the file cannot be opened.
+        DamagedWim: the header, the blob table or the XML document of a file is wrong.
+        NotSupported: a set with missing parts, an encrypted or an unfinished file.
+        OSError: a file cannot be opened.
     """
-    return Wim(path, codec)
+    return Wim(path, codec, references)
 
 
 def check_indexes(wim: Wim, indexes: Sequence[int]) -> None:
@@ -268,5 +395,5 @@ def check_indexes(wim: Wim, indexes: Sequence[int]) -> None:
             raise NoSuchIndex(f"{index} of {wim.path}", hint=f"It has 1 to {len(wim.images)}.")
 
 
-def _label(blob: Blob) -> str:
-    return f"blob {blob.sha1.hex()}"
+def _is_same(one: WimFile, other: WimFile) -> bool:
+    return one is other or os.path.sameopenfile(one.descriptor, other.descriptor)

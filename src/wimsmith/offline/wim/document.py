@@ -51,7 +51,10 @@ class WindowsInfo:
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What the document says of one image. Times are FILETIME, None where absent."""
+    """What the document says of one image. Times are FILETIME, None where absent.
+
+    `wimboot`: the image was made for computers that run from the WIM file (Windows 8.1).
+    """
 
     number: int
     name: str = ""
@@ -65,6 +68,7 @@ class ImageInfo:
     hard_link_bytes: int = 0
     created: int | None = None
     modified: int | None = None
+    wimboot: bool = False
     windows: WindowsInfo | None = None
 
 
@@ -267,6 +271,7 @@ def _image(number: int, element: ET.Element) -> ImageInfo:
         hard_link_bytes=_number(element, "HARDLINKBYTES") or 0,
         created=_time(element, "CREATIONTIME"),
         modified=_time(element, "LASTMODIFICATIONTIME"),
+        wimboot=_number(element, "WIMBOOT") == 1,
         windows=None if windows is None else _windows(windows),
     )
 

@@ -1,24 +1,57 @@
 """Copying images into a new WIM that holds only what they need."""
 
 import logging
-import os
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from wimsmith.errors import AlreadyExists, DamagedWim, InvalidInput
+from wimsmith.errors import InvalidInput, NoSuchIndex
 from wimsmith.offline.progress import Progress, silent
-from wimsmith.offline.wim.budget import check_space, limits_for, run_worker, threads_for
-from wimsmith.offline.wim.codec import DEFAULT_CHUNK_BYTES, Compression
-from wimsmith.offline.wim.container import Wim, check_indexes, naming, open_wim
-from wimsmith.offline.wim.staging import Staging
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.container import Wim, check_indexes
+from wimsmith.offline.wim.document import ImageEdit
+from wimsmith.offline.wim.form import FAST_LEVEL
+from wimsmith.offline.wim.making import (
+    AS_IT_IS,
+    Announce,
+    Announcement,
+    Packing,
+    announce,
+    check_target,
+    make,
+    opened,
+    untold,
+)
+from wimsmith.offline.wim.plan import NO_EDIT, KeepSolid, NewImage, Recipe, plan_file
+from wimsmith.offline.wim.watch import Watch
+
+__all__ = ["FAST_LEVEL", "ExportReport", "Selection", "announce_export", "export_images"]
 
 log = logging.getLogger("wimsmith.offline")
 
-FAST_LEVEL = 20
-"""Compression for new content: seven times faster than the library's own 50, 3 % larger."""
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What else an export is about.
+
+    Args:
+        references: files with content that the source names and does not hold: the base of a
+            delta, further parts of a set, resource-only files.
+        delta_from: content that this file has is left out: the result needs it to be read.
+        boot: number of the image to be marked as bootable, 0 for none, None as it is.
+        name: new name of the only image.
+        description: new description of the only image.
+    """
+
+    references: tuple[Path, ...] = ()
+    delta_from: Path | None = None
+    boot: int | None = None
+    name: str | None = None
+    description: str | None = None
+
+
+EVERYTHING = Selection()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,30 +64,9 @@ class ExportReport:
     size_bytes: int
     checked: bool
     duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class _Packing:
-    """How an export packs; see `export_images`."""
-
-    compression: Compression | None
-    level: int
-    solid: bool
-    recompress: bool
-
-    @property
-    def keeps(self) -> bool:
-        """Whether what is packed is copied as it is."""
-        return self.compression is None and not self.solid and not self.recompress
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What an export takes: image numbers, bytes (0 if unknown), and memory for solid packing."""
-
-    indexes: list[int]
-    needed_bytes: int
-    packs_solid: bool = False
+    copied_bytes: int
+    converted_bytes: int
+    left_out_bytes: int
 
 
 def export_images(
@@ -62,113 +74,127 @@ def export_images(
     indexes: Sequence[int] | None,
     target: Path,
     *,
+    packing: Packing = AS_IT_IS,
+    selection: Selection = EVERYTHING,
     progress: Progress = silent,
+    tell: Announce = untold,
     check: bool = True,
     overwrite: bool = False,
-    compression: Compression | None = None,
-    level: int = FAST_LEVEL,
-    solid: bool = False,
-    recompress: bool = False,
 ) -> ExportReport:
     """Copy images into a new WIM that holds only what they need.
 
-    Packed content is copied as it is, unless `compression`, `solid` or `recompress` ask for
-    another form. Names, descriptions and the boot mark are kept; an integrity table is written.
+    Packed content is copied as it is where the form of the new file allows it, and packed anew
+    where not. Names, descriptions and the boot mark are kept; an integrity table is written.
 
     Args:
-        source: the WIM to read; never changed.
+        source: the WIM to read, or the first part of a set; never changed.
         indexes: numbers of the images (from 1), in the order wanted; None for all.
         target: file to make.
+        packing: the form of the new file.
+        selection: other files, the boot mark, and a new name.
         progress: called often; may raise to cancel.
-        check: read all of the result again and compare every hash before it gets its name.
+        tell: gets what will be done, before anything is written; may raise to cancel.
+        check: read all of the result again and compare every hash before it gets its name; else
+            only what was packed anew.
         overwrite: replace an existing target.
-        compression: how to pack the result; None keeps what the source has.
-        level: for what must be packed anew: 20 fast, 50 usual, 100 slow.
-        solid: pack all content together (an ESD file).
-        recompress: pack anew even what could be copied.
 
     Raises:
-        NoSuchIndex, AlreadyExists, NotEnoughSpace, DamagedWim, WorkerFailed, and what `progress`
-        raises. Nothing is left behind then.
+        NoSuchIndex, AlreadyExists, NotEnoughSpace, DamagedWim, WorkerFailed, NotSupported, and
+        what `progress` raises. Nothing is left behind then.
     """
     started = time.monotonic()
-    _check_target(source, target, overwrite=overwrite)
-    packing = _Packing(compression, level, solid, recompress)
-    plan = _plan_export(source, indexes, packing)
-    with Staging(target) as staging, naming(source):
-        check_space(staging.folder, plan.needed_bytes)
-        part = staging.folder / "part.wim"
-        part.touch()  # so that it gets the permissions every new file of this user gets
-        _write_part(source, part, plan, packing, staging, progress, check=check)
-        size_bytes = part.stat().st_size
-        staging.publish_file(part, overwrite=overwrite)
-    duration_s = time.monotonic() - started
-    log.info("Exported %s of %s to %s (%d bytes)", plan.indexes, source, target, size_bytes)
-    return ExportReport(source, target, tuple(plan.indexes), size_bytes, check, duration_s)
+    watch = Watch(progress)
+    check_target(target, _files(source, selection), overwrite=overwrite)
+    with ExitStack() as stack:
+        recipe = _recipe(stack, source, indexes, packing, selection, watch)
+        written, said = make(
+            target, recipe, watch=watch, tell=tell, overwrite=overwrite, check=check
+        )
+    images = tuple(image.number for image in recipe.images)
+    log.info("Exported %s of %s to %s (%d bytes)", images, source, target, written.size_bytes)
+    return ExportReport(
+        source=source,
+        target=target,
+        images=images,
+        size_bytes=written.size_bytes,
+        checked=check,
+        duration_s=time.monotonic() - started,
+        copied_bytes=said.copied_bytes,
+        converted_bytes=said.converted_bytes,
+        left_out_bytes=said.left_out_bytes,
+    )
 
 
-def _check_target(source: Path, target: Path, *, overwrite: bool) -> None:
-    if target.is_dir():
-        raise AlreadyExists(f"{target} is a folder", hint="Name the file to make.")
-    if not target.exists():
-        return
-    if target.samefile(source):
-        raise InvalidInput(f"{target} is the source itself", hint="Choose another target.")
-    if not overwrite:
-        raise AlreadyExists(target, hint="Choose another target, or say --overwrite.")
-
-
-def _plan_export(source: Path, indexes: Sequence[int] | None, packing: _Packing) -> _Plan:
-    with WorkerCodec() as codec, open_wim(source, codec) as wim:
-        everything = list(range(1, len(wim.images) + 1))
-        wanted = everything if indexes is None else list(indexes)
-        check_indexes(wim, wanted)
-        if not packing.keeps or wim.is_solid:
-            stays_solid = wim.is_solid and packing.compression in {None, Compression.LZMS}
-            return _Plan(wanted, 0, packs_solid=packing.solid or stays_solid)
-        if set(wanted) == set(everything):
-            return _Plan(wanted, wim.file_bytes)
-        return _Plan(wanted, _stored_bytes(wim, wanted))
-
-
-def _write_part(
+def announce_export(
     source: Path,
-    part: Path,
-    plan: _Plan,
-    packing: _Packing,
-    staging: Staging,
-    progress: Progress,
+    indexes: Sequence[int] | None,
+    target: Path,
     *,
-    check: bool,
-) -> None:
-    threads = threads_for(solid=plan.packs_solid)
-    request = {
-        "do": "export",
-        "source": os.fspath(source.absolute()),
-        "target": os.fspath(part),
-        "indexes": plan.indexes,
-        "check": check,
-        "compression": packing.compression,
-        "chunk_size": DEFAULT_CHUNK_BYTES[packing.compression or Compression.NONE],
-        "level": packing.level,
-        "solid": packing.solid,
-        "recompress": packing.recompress,
-        "threads": threads,
-    }
-    limits = limits_for(threads, solid=plan.packs_solid)
-    try:
-        run_worker(staging, request, limits, plan.needed_bytes, progress)
-    except DamagedWim as error:
-        about = str(error.args[0]).replace(os.fspath(part), f"{source}, as copied")
-        raise DamagedWim(about) from error
+    packing: Packing = AS_IT_IS,
+    selection: Selection = EVERYTHING,
+    progress: Progress = silent,
+    overwrite: bool = False,
+) -> Announcement:
+    """What `export_images` would do; nothing is written. Raises as it does."""
+    watch = Watch(progress)
+    check_target(target, _files(source, selection), overwrite=overwrite)
+    with ExitStack() as stack:
+        recipe = _recipe(stack, source, indexes, packing, selection, watch)
+        return announce(target, recipe, plan_file(recipe, watch.tell))
 
 
-def _stored_bytes(wim: Wim, indexes: Sequence[int]) -> int:
-    """Bytes that these images and their content take in the file."""
-    content: set[bytes] = set()
-    for index in indexes:
-        for inode in wim.tree(index).inodes():
-            content.update(inode.content())
-    stored = [wim.blobs[sha1].location.stored_bytes for sha1 in content if sha1 in wim.blobs]
-    metadata = [wim.table.metadata[index - 1].location.stored_bytes for index in indexes]
-    return sum(stored) + sum(metadata)
+def _files(source: Path, selection: Selection) -> list[Path]:
+    delta = [selection.delta_from] if selection.delta_from else []
+    return [source, *selection.references, *delta]
+
+
+def _recipe(
+    stack: ExitStack,
+    source: Path,
+    indexes: Sequence[int] | None,
+    packing: Packing,
+    selection: Selection,
+    watch: Watch,
+) -> Recipe:
+    wim = stack.enter_context(opened(source, watch, selection.references))
+    left_out: frozenset[bytes] = frozenset()
+    if selection.delta_from is not None:
+        left_out = frozenset(stack.enter_context(opened(selection.delta_from, watch)).blobs)
+    numbers = list(range(1, len(wim.images) + 1)) if indexes is None else list(indexes)
+    check_indexes(wim, numbers)
+    form = packing.form(wim)
+    return Recipe(
+        images=tuple(NewImage(wim, number, edit=_edit(selection, numbers)) for number in numbers),
+        form=form,
+        base=wim,
+        boot=boot_of(wim, numbers, selection.boot),
+        left_out=left_out,
+        keep_solid=KeepSolid.WHOLE if form.is_solid else KeepSolid.NEVER,
+        repack=packing.recompress,
+    )
+
+
+def _edit(selection: Selection, numbers: Sequence[int]) -> ImageEdit:
+    if selection.name is None and selection.description is None:
+        return NO_EDIT
+    if len(numbers) != 1:
+        raise InvalidInput(
+            f"one name for {len(numbers)} images", hint="Name the index to be renamed."
+        )
+    return ImageEdit(name=selection.name, description=selection.description)
+
+
+def boot_of(wim: Wim, numbers: Sequence[int], boot: int | None) -> int:
+    """Position among `numbers` of the image to be bootable, 0 for none.
+
+    Raises:
+        NoSuchIndex: the one asked for is not among them.
+    """
+    chosen = wim.header.boot_index if boot is None else boot
+    if chosen in numbers:
+        return numbers.index(chosen) + 1
+    if boot:
+        raise NoSuchIndex(
+            f"{boot}, which is to be bootable", hint="It must be one of those exported."
+        )
+    return 0

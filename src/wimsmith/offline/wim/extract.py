@@ -1,27 +1,39 @@
-"""Extracting an image, or parts of it, into a folder of this system."""
+"""Extracting an image, or parts of it, into a folder of this system, with all cores."""
 
 import logging
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from wimsmith.errors import AlreadyExists, UnsafePath
-from wimsmith.offline import paths
-from wimsmith.offline.progress import Progress, silent
-from wimsmith.offline.wim.budget import check_space, limits_for, run_worker
+from wimsmith.errors import AlreadyExists, NotEnoughSpace
+from wimsmith.offline.progress import Event, Progress, silent
+from wimsmith.offline.wim import budget
+from wimsmith.offline.wim.blobs import Blob
+from wimsmith.offline.wim.child import Beat, Worker
 from wimsmith.offline.wim.container import Wim, check_indexes, naming, open_wim
-from wimsmith.offline.wim.staging import Staging
-from wimsmith.offline.wim.tree import Tree
+from wimsmith.offline.wim.crew import Crew, Piece, hire_reader
+from wimsmith.offline.wim.extractplan import ExtractPlan, LeftOut, Made, NotKept, plan_extraction
+from wimsmith.offline.wim.slices import balanced, pack_blobs, slice_bytes
+from wimsmith.offline.wim.staging import Staging, no_space
 from wimsmith.offline.wim.worker import WorkerCodec
 
 log = logging.getLogger("wimsmith.offline")
 
+_MOST_BLOBS = 2000
+_MOST_ROWS = 4000
+_LEAST_FILE_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractReport:
-    """A tree that was extracted. `left_out` are links that led out of it."""
+    """A tree that was extracted.
+
+    `left_out` are entries that are not there, and why: links that lead out of the image, files that
+    cannot be read here. `not_kept` counts what of the others has no place in a folder.
+    """
 
     source: Path
     target: Path
@@ -29,7 +41,9 @@ class ExtractReport:
     files: int
     directories: int
     size_bytes: int
-    left_out: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    not_kept: NotKept
+    workers: int
     duration_s: float
 
 
@@ -39,19 +53,24 @@ def extract_image(
     target: Path,
     *,
     patterns: Sequence[str] = (),
+    references: Sequence[Path] = (),
+    workers: int | None = None,
     progress: Progress = silent,
 ) -> ExtractReport:
     """Extract an image, or the parts of it that `patterns` name, into a new folder.
 
-    Contents, names, times and links are extracted; security descriptors, attributes and short
-    names have no place in a folder of this system. Absolute links are made to point into the
-    tree; links that lead out of it are left out and reported.
+    Contents, names, hard links, symbolic links, junctions and times are extracted; security
+    descriptors, attributes, short names and named streams have no place in a folder of this system
+    and are counted. Absolute links are made to point into the tree; links that lead out of it are
+    left out and reported. Everything is on the disk when the folder appears.
 
     Args:
         source: the WIM to read; never changed.
         index: number of the image (from 1).
         target: folder to make; an existing one must be empty.
         patterns: paths in the image, with `?` and `*` within one name; folders come whole.
+        references: further files that hold content.
+        workers: how many processes; as many as cores and memory allow if None.
         progress: called often; may raise to cancel.
 
     Raises:
@@ -61,95 +80,109 @@ def extract_image(
     started = time.monotonic()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise AlreadyExists(target, hint="Choose a new or empty folder.")
-    with naming(source), WorkerCodec() as codec, open_wim(source, codec) as wim:
+    opening = partial(progress, Event("Reading the image"))
+    with (
+        naming(source),
+        WorkerCodec(beat=opening) as codec,
+        open_wim(source, codec, references=references) as wim,
+    ):
         check_indexes(wim, [index])
-        tree = wim.tree(index)
-        needed_bytes = 0 if patterns else _check_tree(tree, wim)
-    request = {
-        "do": "extract",
-        "source": os.fspath(source.absolute()),
-        "index": index,
-        "patterns": [f"/{paths.join(pattern)}" for pattern in patterns],
-    }
-    with Staging(target) as staging, naming(source):
-        check_space(staging.folder, needed_bytes)
-        part = staging.folder / "tree"
-        part.mkdir()
-        target_part = {"target": os.fspath(part)}
-        run_worker(staging, request | target_part, limits_for(threads=1), needed_bytes, progress)
-        left_out = tuple(_tame_links(part))
-        files, directories, size_bytes = _measure(part)
-        staging.publish_tree(part)
-    for name in left_out:
-        log.warning("%s: the link %s leads out of the image and was left out", source, name)
-    duration_s = time.monotonic() - started
+        opening()
+        plan = plan_extraction(wim, wim.tree(index), patterns, opening)
+        work = _Work(wim, plan, workers)
+        codec.close()
+        with Staging(target) as staging:
+            part = staging.folder / "tree"
+            part.mkdir()
+            out = work.do(staging, part, progress)
+            staging.publish_tree(part)
+    left_out = (*plan.left_out, *(LeftOut(name, "the link leads out of the image") for name in out))
+    for one in left_out:
+        log.warning("%s: %s was left out: %s", source, one.path, one.reason)
     return ExtractReport(
-        source, target, index, files, directories, size_bytes, left_out, duration_s
+        source=source,
+        target=target,
+        index=index,
+        files=plan.file_count - len(out),
+        directories=len(plan.folders),
+        size_bytes=work.size_bytes,
+        left_out=left_out,
+        not_kept=plan.not_kept,
+        workers=work.workers,
+        duration_s=time.monotonic() - started,
     )
 
 
-def _check_tree(tree: Tree, wim: Wim) -> int:
-    """Bytes the files of a tree take, each hard-linked file once.
+class _Work:
+    """The requests that make one extraction."""
 
-    Raises:
-        UnsafePath: a name that could lead elsewhere or would be lost.
-    """
-    total_bytes = 0
-    for entry in tree.walk():
-        if entry.parent is not None and not entry.is_safe:
-            raise UnsafePath(repr(entry.name)[:200])
-        if entry.inode.entries[0] is entry:
-            held = (wim.blobs.get(sha1) for sha1 in entry.inode.content())
-            total_bytes += sum(blob.size_bytes for blob in held if blob is not None)
-    return total_bytes
+    def __init__(self, wim: Wim, plan: ExtractPlan, workers: int | None) -> None:
+        self._wim = wim
+        self.plan = plan
+        self._blobs = sorted(
+            (wim.blobs[sha1] for sha1 in plan.files), key=lambda blob: blob.storage_order
+        )
+        chunk_size = max((blob.solid.chunk_size for blob in self._blobs if blob.solid), default=0)
+        self.workers = workers or budget.reading_workers(chunk_size)
+        self.size_bytes = sum(map(self._written_bytes, self._blobs))
+
+    def do(self, staging: Staging, part: Path, progress: Progress) -> list[str]:
+        """Make everything below `part`; the links that led out of it and are gone again."""
+        budget.check_space(staging.target.parent, self.size_bytes)
+        hire = partial(self._hire, staging, part)
+        pieces = list(self._pieces())
+        try:
+            with Crew(pieces, workers=self.workers, hire=hire, progress=progress) as crew:
+                answers = crew.finish()
+        except NotEnoughSpace as error:
+            detail = str(error.args[0])
+            raise no_space(staging.target.parent, self.size_bytes, detail) from error
+        return [name for answer, _ in answers for name in answer.get("out", ())]
+
+    def _hire(self, staging: Staging, part: Path, beat: Beat) -> Worker:
+        largest = max((blob.size_bytes for blob in self._blobs), default=0)
+        worker = hire_reader(
+            self._wim,
+            beat,
+            limits=budget.reading_limits(len(self._wim.files), max(largest, _LEAST_FILE_BYTES)),
+            writable=[staging.folder],
+            keep_open=[staging.lock],
+        )
+        worker.ask({"do": "enter", "root": str(part)})
+        return worker
+
+    def _pieces(self) -> Iterator[Piece]:
+        plan = self.plan
+        yield from _made("folders", "Creating folders", [made.path for made in plan.folders])
+        yield from self._contents()
+        yield from _made("empty", "Extracting", map(_row, plan.empty_files))
+        yield from _made("links", "Creating links", plan.hard_links)
+        links = [[*_row(link.made), link.target] for link in plan.symbolic_links]
+        yield from _made("symbolic_links", "Creating links", links)
+        yield from _made("tame", "Checking links", [link.made.path for link in plan.symbolic_links])
+        yield from _made("times", "Setting times", map(_row, [*plan.folders, plan.root]))
+        yield Piece("Writing to disk", {"do": "make", "what": "sync", "rows": []}, 0)
+
+    def _contents(self) -> Iterator[Piece]:
+        most_bytes = slice_bytes(self._blobs, self.workers)
+        for run in balanced(self._blobs, self._written_bytes, most_bytes, _MOST_BLOBS):
+            solid, payload = pack_blobs(run)
+            rows = [[_row(made) for made in self.plan.files[blob.sha1]] for blob in run]
+            size_bytes = sum(blob.size_bytes for blob in run)
+            request = {"do": "unpack", "solid": solid, "rows": rows}
+            yield Piece("Extracting", request, size_bytes, payload)
+
+    def _written_bytes(self, blob: Blob) -> int:
+        return blob.size_bytes * len(self.plan.files[blob.sha1])
 
 
-def _tame_links(root: Path) -> Iterator[str]:
-    """Make absolute links relative to `root`, remove those that lead out of it, and name these.
-
-    A second look follows each link as the kernel would, since a link may lead through another.
-    """
-    place = root.resolve()
-    links = list(_links(root))
-    for link in links:
-        target = link.readlink()
-        if target.is_absolute():
-            inside = root / target.relative_to("/")
-            _relink(link, os.path.relpath(inside, link.parent))
-    for link in links:
-        if not Path(os.path.realpath(link)).is_relative_to(place):  # resolve() refuses loops
-            _relink(link, None)
-            yield str(link.relative_to(root))
+def _made(what: str, phase: str, rows: Iterable[Any]) -> Iterator[Piece]:
+    """Requests to make things of one kind, a few thousand in each."""
+    unit = "bytes" if phase == "Extracting" else "files"
+    for run in balanced(rows, lambda _: 1, _MOST_ROWS, _MOST_ROWS):
+        size = 0 if unit == "bytes" else len(run)
+        yield Piece(phase, {"do": "make", "what": what, "rows": run}, size, unit=unit)
 
 
-def _relink(link: Path, target: str | None) -> None:
-    """Point a link elsewhere, or remove it, leaving the times as they were."""
-    times, folder_times = link.lstat(), link.parent.stat()
-    link.unlink()
-    if target is not None:
-        link.symlink_to(target)
-        os.utime(link, ns=(times.st_atime_ns, times.st_mtime_ns), follow_symlinks=False)
-    os.utime(link.parent, ns=(folder_times.st_atime_ns, folder_times.st_mtime_ns))
-
-
-def _links(root: Path) -> Iterator[Path]:
-    for folder, folders, files in os.walk(root):
-        for name in (*folders, *files):
-            path = Path(folder, name)
-            if path.is_symlink():
-                yield path
-
-
-def _measure(root: Path) -> tuple[int, int, int]:
-    """Files, folders below `root`, and bytes, each hard-linked file once."""
-    files = directories = size_bytes = 0
-    seen: set[int] = set()
-    for folder, inner, names in os.walk(root):
-        directories += len(inner)
-        files += len(names)
-        for name in names:
-            status = Path(folder, name).lstat()
-            if status.st_ino not in seen:
-                seen.add(status.st_ino)
-                size_bytes += status.st_size
-    return files, directories, size_bytes
+def _row(made: Made) -> list[Any]:
+    return [made.path, made.accessed_ns, made.written_ns]

@@ -8,21 +8,26 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
-from wimsmith.errors import DamagedWim, NotSupported
+from wimsmith.errors import DamagedWim, LimitExceeded, NotSupported
 from wimsmith.offline.wim import remedies
-from wimsmith.offline.wim.codec import READABLE_CHUNK_BYTES, STANDARD_CHUNK_BYTES, Compression
+from wimsmith.offline.wim.codec import READABLE_CHUNK_BYTES, Compression
 
 HEADER_BYTES = 208
 MAGIC = b"MSWIM\0\0\0"
+# Of a file that can be read from a pipe; the header that counts stands at its end.
 PIPABLE_MAGIC = b"WLPWM\0\0\0"
 VERSION = 0x10D00
 VERSION_SOLID = 0xE00
 
 _HEADER = struct.Struct("<8sIIII16sHHI24s24s24sI24s60x")
-_LOCATION = struct.Struct("<7sBQQ")
+_LOCATION = struct.Struct("<QQQ")
+_FLAGS_AT = 56
+_MAX_STORED_BYTES = (1 << _FLAGS_AT) - 1
+MAX_IMAGES = 1 << 16
 LOCATION_BYTES = _LOCATION.size
+_MAX_CHUNK_BYTES = 1 << 30  # most that any writer makes
 
 
 class Flag:
@@ -59,9 +64,11 @@ COMPRESSION_FLAGS: Mapping[Compression, int] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Location:
-    """Where a resource is: bytes taken in the file, flags, offset, bytes after unpacking."""
+class Location(NamedTuple):
+    """Where a resource is: bytes taken in the file, flags, offset, bytes after unpacking.
+
+    A tuple, as there are some hundred thousand of them.
+    """
 
     stored_bytes: int = 0
     flags: int = 0
@@ -71,13 +78,20 @@ class Location:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read the 24 bytes of a resource location."""
-        stored, flags, offset, size_bytes = _LOCATION.unpack(data)
-        return cls(int.from_bytes(stored, "little"), flags, offset, size_bytes)
+        return cls.of_numbers(*_LOCATION.unpack(data))
+
+    @classmethod
+    def of_numbers(cls, stored: int, offset: int, size_bytes: int) -> Self:
+        """A location of the three numbers that it is written as."""
+        return cls(stored & _MAX_STORED_BYTES, stored >> _FLAGS_AT, offset, size_bytes)
+
+    def numbers(self) -> tuple[int, int, int]:
+        """The three numbers that it is written as: the first has the flags above 7 bytes."""
+        return self.stored_bytes | self.flags << _FLAGS_AT, self.offset, self.size_bytes
 
     def pack(self) -> bytes:
         """The 24 bytes of this location."""
-        stored = self.stored_bytes.to_bytes(7, "little")
-        return _LOCATION.pack(stored, self.flags, self.offset, self.size_bytes)
+        return _LOCATION.pack(*self.numbers())
 
     @property
     def end(self) -> int:
@@ -121,11 +135,11 @@ class Header:
 
     @classmethod
     def parse(cls, data: bytes) -> Self:
-        """Read a header from the first 208 bytes of a file.
+        """Read a header from its 208 bytes, which are the last ones of a pipable file.
 
         Raises:
             DamagedWim: not a WIM, or values that contradict one another.
-            NotSupported: a kind of WIM that is recognised, but not read here.
+            NotSupported: a version that is not known here.
         """
         _check_magic(data)
         (_magic, size, version, flags, chunk_size, guid, part, parts, count, *rest) = (
@@ -190,44 +204,41 @@ class Header:
 
         Raises:
             DamagedWim: they do not.
-            NotSupported: a split set, a file being written, or chunks that cannot be read.
+            LimitExceeded: more images than `MAX_IMAGES`.
+            NotSupported: a file being written, or chunks that cannot be read.
         """
         self._check_kind()
         self._check_chunk_size()
+        if self.image_count > MAX_IMAGES:
+            raise LimitExceeded(f"the header counts {self.image_count} images")
         if self.boot_index > self.image_count:
             raise DamagedWim(f"boot index {self.boot_index} of {self.image_count} images")
         if not self.blob_table.stored_bytes:
             raise DamagedWim("no blob table: the file is truncated or was not written to its end")
-        if self.image_count and not self.xml.stored_bytes:
+        if self.image_count and not (self.xml.stored_bytes or self.is_resource_only):
             raise DamagedWim("no XML document: the file was not written to its end")
         self.blob_table.check_within(file_bytes, "the blob table")
         self.xml.check_within(file_bytes, "the XML document")
         self.integrity.check_within(file_bytes, "the integrity table")
         return self
 
-    def check_writable(self) -> None:
-        """Return if a new file may keep this compression and chunk size.
+    @property
+    def is_spanned(self) -> bool:
+        """Whether the file is one part of a set."""
+        return self.total_parts > 1
 
-        Raises:
-            NotSupported: Windows would not accept the chunk size.
-        """
-        low, high = STANDARD_CHUNK_BYTES[self.compression]
-        if not low <= self.chunk_size <= high:
-            raise NotSupported(
-                "chunk-size",
-                f"Windows does not accept {self.compression.upper()} chunks of {self.chunk_size}"
-                " bytes: they are read, but no such file is written",
-                hint=remedies.EXPORT_AS_LZX,
-            )
+    @property
+    def is_resource_only(self) -> bool:
+        """Whether the file holds content of images that are described elsewhere."""
+        return bool(self.flags & Flag.RESOURCE_ONLY)
+
+    @property
+    def is_metadata_only(self) -> bool:
+        """Whether the file describes images whose content is elsewhere."""
+        return bool(self.flags & Flag.METADATA_ONLY)
 
     def _check_kind(self) -> None:
-        if self.flags & Flag.SPANNED or self.total_parts > 1:
-            raise NotSupported(
-                "split-set",
-                f"part {self.part_number} of a split set of {self.total_parts} files",
-                hint=remedies.JOIN,
-            )
-        if self.part_number != 1 or self.total_parts != 1:
+        if not 1 <= self.part_number <= self.total_parts:
             raise DamagedWim(f"part {self.part_number} of {self.total_parts}")
         if self.flags & Flag.WRITE_IN_PROGRESS:
             raise NotSupported(
@@ -245,20 +256,29 @@ class Header:
             )
         if self.compression is Compression.NONE:
             return
-        low, high = READABLE_CHUNK_BYTES[self.compression]
-        size = self.chunk_size
-        if not low <= size <= high or size & (size - 1):
-            raise DamagedWim(f"{self.compression.upper()} chunks of {size} bytes")
+        check_chunk_size(self.compression, self.chunk_size)
+
+
+def check_chunk_size(compression: Compression, chunk_size: int) -> None:
+    """Return if packed chunks of this size can be read.
+
+    Raises:
+        DamagedWim: no writer of this format makes them.
+        NotSupported: they would take too much memory here.
+    """
+    low, high = READABLE_CHUNK_BYTES[compression]
+    if not low <= chunk_size <= _MAX_CHUNK_BYTES or chunk_size & (chunk_size - 1):
+        raise DamagedWim(f"{compression.upper()} chunks of {chunk_size} bytes")
+    if chunk_size > high:
+        raise NotSupported(
+            "chunk-size",
+            f"{compression.upper()} chunks of {chunk_size} bytes, more than {high}",
+            hint=remedies.EXPORT_SMALLER_CHUNKS,
+        )
 
 
 def _check_magic(data: bytes) -> None:
-    if data[:8] == PIPABLE_MAGIC:
-        raise NotSupported(
-            "pipable",
-            "a pipable WIM, which only wimlib reads",
-            hint=remedies.EXPORT_PIPABLE,
-        )
-    if data[:8] != MAGIC:
+    if data[:8] not in {MAGIC, PIPABLE_MAGIC}:
         raise DamagedWim("not a WIM file: it does not begin with MSWIM")
     if len(data) < HEADER_BYTES:
         raise DamagedWim(f"{len(data)} bytes, shorter than the header of a WIM")

@@ -9,13 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
-from wimsmith.errors import DamagedWim
+from wimsmith.errors import DamagedWim, LimitExceeded
 from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.wim.header import HEADER_BYTES, Header
 from wimsmith.offline.wim.resource import read_exactly
 
 CHUNK_BYTES = 10 << 20
 MAX_CHUNK_BYTES = 1 << 28
+MAX_TABLE_BYTES = 1 << 26
+"""Hashes of 32 TiB in parts of 10 MiB."""
 _HEAD = struct.Struct("<III")
 _SHA1_BYTES = 20
 
@@ -70,13 +72,14 @@ def verify(descriptor: int, header: Header, progress: Progress = silent) -> bool
 
     Raises:
         DamagedWim: the table or a part of the file is wrong; the message says where.
+        LimitExceeded: a table larger than `MAX_TABLE_BYTES`.
     """
     if not header.integrity.stored_bytes:
         return False
-    end = covered_end(header)
-    raw = read_exactly(
-        descriptor, header.integrity.offset, header.integrity.stored_bytes, "the integrity table"
-    )
+    end, place = covered_end(header), header.integrity
+    if place.stored_bytes > MAX_TABLE_BYTES:
+        raise LimitExceeded(f"an integrity table of {place.stored_bytes} bytes")
+    raw = read_exactly(descriptor, place.offset, place.stored_bytes, "the integrity table")
     table = IntegrityTable.parse(raw, end - HEADER_BYTES)
     chunks = file_chunks(descriptor, HEADER_BYTES, end, table.chunk_bytes)
     for (offset, chunk), expected in zip(chunks, table.hashes, strict=True):

@@ -12,11 +12,13 @@ length; then its stream entries (38 bytes and a name, padded to 8) that its leng
 """
 
 import struct
+from codecs import utf_16_le_decode, utf_16_le_encode  # quicker than str.encode
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from wimsmith.errors import DamagedWim, LimitExceeded
 from wimsmith.offline import paths
+from wimsmith.offline.wim.collection import without_collection
 from wimsmith.offline.wim.tree import (
     EMPTY_SHA1,
     ZERO_SHA1,
@@ -34,13 +36,16 @@ MAX_METADATA_BYTES = 1 << 27
 MAX_DEPTH = 16_384
 """A path of 32,767 characters cannot have more names."""
 
-_ENTRY = struct.Struct("<QIIQQQQQQ20sI8sHHH")
+ENTRY = struct.Struct("<QIIQQQQQQ20sI8sHHH")
 _STREAM = struct.Struct("<QQ20sH")
 _SECURITY = struct.Struct("<II")
 _REPARSE = struct.Struct("<IHH")
-_LENGTH = struct.Struct("<Q")
+LENGTH = struct.Struct("<Q")
+_ENTRY_BYTES = ENTRY.size
+_unpack_entry, _unpack_length = ENTRY.unpack_from, LENGTH.unpack_from
+_DIRECTORY, _REPARSE_POINT = Attribute.DIRECTORY, Attribute.REPARSE_POINT
 _LIST_POINTER = 16
-_NO_SECURITY = 0xFFFF_FFFF
+NO_SECURITY = 0xFFFF_FFFF
 _END_OF_DIRECTORY = bytes(8)
 _TWIN = "\0"
 _MAX_NAME_BYTES = 0xFFFE
@@ -57,8 +62,9 @@ def parse_metadata(data: bytes) -> Tree:
         DamagedWim: offsets, lengths or numbers that cannot be true, loops, two equal names.
         LimitExceeded: more directories inside one another than Windows could name.
     """
-    descriptors, root_offset = _parse_security(data)
-    return _Parser(data, descriptors).tree(root_offset)
+    descriptors, root_offset = read_security(data)
+    with without_collection():
+        return _Parser(data, descriptors).tree(root_offset)
 
 
 def serialize_metadata(tree: Tree) -> bytes:
@@ -67,30 +73,33 @@ def serialize_metadata(tree: Tree) -> bytes:
     Raises:
         DamagedWim: a name or tagged data too long for the format, or an empty name.
     """
-    ids = _security_ids(tree)
+    entries = list(tree.walk())
+    ids = _security_ids(entries)
     table = _pack_security(ids)
-    links = _link_groups(tree)
+    links = _link_groups(entries)
     parts = [table, _pack_entry(tree.root, ids, links), _END_OF_DIRECTORY]
     position = sum(map(len, parts))
-    stands_at = {tree.root: len(table)}
+    stands_at = {tree.root: len(table)}  # of folders alone
     pointers: list[tuple[int, int]] = []
-    for folder in tree.walk():
+    for folder in entries:
         if folder.children is None or (folder.inode.reparse and not folder.children):
             continue
         pointers.append((stands_at[folder] + _LIST_POINTER, position))
         for child in folder.children.values():
-            stands_at[child] = position
-            parts.append(_pack_entry(child, ids, links))
-            position += len(parts[-1])
+            if child.children is not None:
+                stands_at[child] = position
+            packed = _pack_entry(child, ids, links)
+            parts.append(packed)
+            position += len(packed)
         parts.append(_END_OF_DIRECTORY)
         position += len(_END_OF_DIRECTORY)
     whole = bytearray(b"".join(parts))
     for pointer, offset in pointers:
-        _LENGTH.pack_into(whole, pointer, offset)
+        LENGTH.pack_into(whole, pointer, offset)
     return bytes(whole)
 
 
-def _parse_security(data: bytes) -> tuple[list[bytes], int]:
+def read_security(data: bytes) -> tuple[list[bytes], int]:
     """Descriptors, and the offset of the root entry."""
     if len(data) < _SECURITY.size:
         raise DamagedWim(f"metadata of {len(data)} bytes")
@@ -107,7 +116,18 @@ def _parse_security(data: bytes) -> tuple[list[bytes], int]:
     length = max(length, _SECURITY.size)
     if not position <= length <= len(data):
         raise DamagedWim(f"security data is said to have {length} bytes, and takes {position}")
-    return descriptors, _aligned(length)
+    return descriptors, aligned(length)
+
+
+def read_entry(
+    data: bytes, descriptors: Sequence[bytes], offset: int
+) -> tuple[Entry | None, int, int]:
+    """One entry by itself (None at the end of a list), the place of its list, and its end.
+
+    Raises:
+        DamagedWim: as `parse_metadata`.
+    """
+    return _Parser(data, descriptors).entry(offset)
 
 
 class _Parser:
@@ -119,7 +139,8 @@ class _Parser:
 
     def __init__(self, data: bytes, descriptors: Sequence[bytes]) -> None:
         self.data = data
-        self.descriptors = (*descriptors, None)
+        self.descriptors = descriptors
+        self.descriptor_count = len(descriptors)
         self.linked: dict[tuple[bytes, bytes, tuple[Stream, ...]], Inode] = {}
         self.budget = 2 * len(data)
         self.extents: list[tuple[int, int]] = []
@@ -127,7 +148,7 @@ class _Parser:
     def tree(self, root_offset: int) -> Tree:
         if root_offset == len(self.data):
             return Tree.new()
-        entry, subdir, end = self._entry(root_offset)
+        entry, subdir, end = self.entry(root_offset)
         if entry is None:
             return Tree.new()
         if not entry.is_directory:
@@ -149,11 +170,12 @@ class _Parser:
 
     def _list(self, folder: Entry, start: int) -> list[tuple[Entry, int]]:
         """Read the entries of one directory; return the directories among them that have lists."""
-        children = folder.children = {}
+        children: dict[str, Entry] = {}
+        folder.children = children
         below = []
         offset = start
         while True:
-            entry, subdir, end = self._entry(offset)
+            entry, subdir, end = self.entry(offset)
             self.budget -= end - offset
             if self.budget < 0:
                 raise DamagedWim("directories share entries, or contain one another")
@@ -161,8 +183,11 @@ class _Parser:
                 break
             offset = end
             entry.parent = folder
-            _add(children, entry)
-            if entry.inode.attributes & Attribute.DIRECTORY:
+            key = _key(entry.name)
+            if key in children:
+                key = _twin_key(children, entry.name, key)
+            children[key] = entry
+            if entry.inode.attributes & _DIRECTORY:
                 entry.children = {}
                 if subdir:
                     below.append((entry, subdir))
@@ -170,33 +195,38 @@ class _Parser:
             self.extents.append((start, end))
         return below
 
-    def _entry(self, offset: int) -> tuple[Entry | None, int, int]:
+    def entry(self, offset: int) -> tuple[Entry | None, int, int]:
         """The entry at `offset` (None at the end of a list), its list's offset, its end."""
         data = self.data
         if offset % 8 or offset + 8 > len(data):
             raise DamagedWim(f"directory entry at {offset} in metadata of {len(data)} bytes")
-        (length,) = _LENGTH.unpack_from(data, offset)
-        if length <= _LENGTH.size:
+        (length,) = _unpack_length(data, offset)
+        if length <= 8:
             return None, 0, offset + 8
-        if length < _ENTRY.size or length > len(data) - offset:
+        if length < _ENTRY_BYTES or length > len(data) - offset:
             raise DamagedWim(f"directory entry at {offset} is said to have {length} bytes")
         (
             _, attributes, security, subdir, unused1, unused2, created, accessed, written,
             sha1, unknown, union, stream_count, short_bytes, name_bytes,
-        ) = _ENTRY.unpack_from(data, offset)  # fmt: skip
-        name, position = self._name(offset + _ENTRY.size, name_bytes, offset + length)
-        short_name, position = self._name(position, short_bytes, offset + length)
-        inode = Inode(attributes, self._descriptor(security), created, accessed, written)
+        ) = _unpack_entry(data, offset)  # fmt: skip
+        last = offset + length
+        name, position = self._name(offset + _ENTRY_BYTES, name_bytes, last)
+        short_name, position = self._name(position, short_bytes, last)
+        if security < self.descriptor_count:
+            descriptor = self.descriptors[security]
+        else:
+            descriptor = None
+            self._check_no_descriptor(security)
+        inode = Inode(attributes, descriptor, created, accessed, written, sha1)
         if unused1 or unused2 or unknown:
             inode.unknown = (unused1, unused2, unknown)
-        end = offset + ((length + 7) & ~7)
+        end = (last + 7) & ~7  # as entries begin at a multiple of 8
         position = (position + 7) & ~7
-        if position < offset + length:
-            inode.tagged = data[position : offset + length]
-        if stream_count or attributes & Attribute.REPARSE_POINT:
+        if position < last:
+            inode.tagged = data[position:last]
+        if stream_count or attributes & _REPARSE_POINT:
+            inode.sha1 = ZERO_SHA1
             end = self._streams(inode, sha1, end, stream_count, union)
-        else:
-            inode.sha1 = sha1
         if end > len(data):
             raise DamagedWim(f"directory entry at {offset} ends outside the metadata")
         if union != _END_OF_DIRECTORY and inode.reparse is None:
@@ -211,15 +241,12 @@ class _Parser:
             return "", position
         if count % 2 or position + count > limit:
             raise DamagedWim(f"a name of {count} bytes at {position} does not fit its entry")
-        raw = self.data[position : position + count]
-        return raw.decode("utf-16-le", "surrogatepass"), position + count + 2
+        name, _ = utf_16_le_decode(self.data[position : position + count], "surrogatepass", True)
+        return name, position + count + 2
 
-    def _descriptor(self, number: int) -> bytes | None:
-        if number == _NO_SECURITY:
-            return None
-        if number >= len(self.descriptors) - 1:
-            raise DamagedWim(f"security descriptor {number} of {len(self.descriptors) - 1}")
-        return self.descriptors[number]
+    def _check_no_descriptor(self, number: int) -> None:
+        if number != NO_SECURITY:
+            raise DamagedWim(f"security descriptor {number} of {self.descriptor_count}")
 
     def _streams(self, inode: Inode, sha1: bytes, offset: int, count: int, union: bytes) -> int:
         """Read the stream entries at `offset`, and say what each unnamed stream is."""
@@ -236,7 +263,7 @@ class _Parser:
                 named.append(Stream(name, sha1))
             else:
                 unnamed.append(sha1)
-            offset += _aligned(length)
+            offset += aligned(length)
         inode.named_streams = tuple(named)
         _place_unnamed(inode, unnamed, union)
         return offset
@@ -256,14 +283,15 @@ class _Parser:
                 raise DamagedWim(f"directory entries at {start} overlap others")
 
 
-def _add(children: dict[str, Entry], entry: Entry) -> None:
-    name = entry.name
-    key = paths.fold(name) if is_safe_name(name) else _TWIN + name
-    if key in children:
-        if children[key].name == name or _TWIN + name in children:
-            raise DamagedWim(f"two entries called {name!r} in one directory"[:300])
-        key = _TWIN + name
-    children[key] = entry
+def _key(name: str) -> str:
+    """Under what an entry is found in its folder; never, if its name could change a path."""
+    return paths.fold(name) if is_safe_name(name) else _TWIN + name
+
+
+def _twin_key(children: dict[str, Entry], name: str, key: str) -> str:
+    if children[key].name == name or _TWIN + name in children:
+        raise DamagedWim(f"two entries called {name!r} in one directory"[:300])
+    return _TWIN + name
 
 
 def _place_unnamed(inode: Inode, unnamed: list[bytes], union: bytes) -> None:
@@ -285,9 +313,9 @@ def _place_unnamed(inode: Inode, unnamed: list[bytes], union: bytes) -> None:
             raise DamagedWim("a file has two unnamed streams")
 
 
-def _security_ids(tree: Tree) -> dict[bytes, int]:
+def _security_ids(entries: Iterable[Entry]) -> dict[bytes, int]:
     ids: dict[bytes, int] = {}
-    for entry in tree.walk():
+    for entry in entries:
         security = entry.inode.security
         if security is not None:
             ids.setdefault(security, len(ids))
@@ -298,14 +326,14 @@ def _pack_security(descriptors: Iterable[bytes]) -> bytes:
     whole = tuple(descriptors)
     sizes = struct.pack(f"<{len(whole)}Q", *map(len, whole))
     length = _SECURITY.size + len(sizes) + sum(map(len, whole))
-    head = _SECURITY.pack(_aligned(length), len(whole))
-    return b"".join((head, sizes, *whole, bytes(_aligned(length) - length)))
+    head = _SECURITY.pack(aligned(length), len(whole))
+    return b"".join((head, sizes, *whole, bytes(aligned(length) - length)))
 
 
-def _link_groups(tree: Tree) -> dict[Inode, int]:
+def _link_groups(entries: Iterable[Entry]) -> dict[Inode, int]:
     """Numbers for files with several names, in the order in which they are met."""
     groups: dict[Inode, int] = {}
-    for entry in tree.walk():
+    for entry in entries:
         if len(entry.inode.entries) > 1:
             groups.setdefault(entry.inode, len(groups) + 1)
     return groups
@@ -314,22 +342,28 @@ def _link_groups(tree: Tree) -> dict[Inode, int]:
 def _pack_entry(entry: Entry, ids: dict[bytes, int], links: dict[Inode, int]) -> bytes:
     """An entry with its stream entries; the offset of its list is filled in later."""
     inode = entry.inode
-    name, short_name = _pack_name(entry.name), _pack_name(entry.short_name)
+    name, short_name = _pack_name(entry.name), b""
+    if entry.short_name:
+        short_name = _pack_name(entry.short_name)
     if not name and entry.parent is not None:
         raise DamagedWim("an entry without a name")
-    default, streams = _place_streams(inode, _present(inode.sha1))
-    if inode.reparse is not None:
-        reparse = inode.reparse
+    default = present(inode.sha1)
+    streams: Sequence[Stream] = ()
+    reparse = inode.reparse
+    if reparse is not None or inode.named_streams:
+        default, streams = _place_streams(inode, default)
+    if reparse is not None:
         union = _REPARSE.pack(reparse.tag, reparse.reserved, reparse.flags)
     else:
-        union = _LENGTH.pack(links.get(inode, 0))
-    fixed = _aligned(_ENTRY.size + len(name) + len(short_name))
-    length = fixed + _aligned(len(inode.tagged))
+        union = LENGTH.pack(links[inode]) if inode in links else _END_OF_DIRECTORY
+    length = fixed = (_ENTRY_BYTES + len(name) + len(short_name) + 7) & ~7
+    if inode.tagged:
+        length += aligned(len(inode.tagged))
     unused1, unused2, unknown = inode.unknown
-    head = _ENTRY.pack(
+    head = ENTRY.pack(
         length,
         inode.attributes,
-        _NO_SECURITY if inode.security is None else ids[inode.security],
+        NO_SECURITY if inode.security is None else ids[inode.security],
         0,
         unused1,
         unused2,
@@ -343,22 +377,24 @@ def _pack_entry(entry: Entry, ids: dict[bytes, int], links: dict[Inode, int]) ->
         max(len(short_name) - 2, 0),
         max(len(name) - 2, 0),
     )
-    whole = b"".join((head, name, short_name)).ljust(fixed, b"\0") + inode.tagged
-    return b"".join((whole.ljust(length, b"\0"), *map(_pack_stream, streams)))
+    whole = (head + name + short_name).ljust(fixed, b"\0")
+    if inode.tagged:
+        whole = (whole + inode.tagged).ljust(length, b"\0")
+    return b"".join((whole, *map(_pack_stream, streams))) if streams else whole
 
 
 def _pack_name(name: str) -> bytes:
     """UTF-16 with its terminator, or nothing for an empty name."""
     if not name:
         return b""
-    raw = name.encode("utf-16-le", "surrogatepass")
+    raw, _ = utf_16_le_encode(name, "surrogatepass")
     if len(raw) > _MAX_NAME_BYTES:
         raise DamagedWim(f"a name of {len(raw)} bytes: {name[:40]!r}...")
     return raw + b"\0\0"
 
 
-def _present(sha1: bytes) -> bytes:
-    """Zeros for empty content: not every reader finds it by its hash."""
+def present(sha1: bytes) -> bytes:
+    """How content is named: zeros for empty content: not every reader finds it by its hash."""
     return ZERO_SHA1 if sha1 == EMPTY_SHA1 else sha1
 
 
@@ -386,10 +422,11 @@ def _place_streams(inode: Inode, main: bytes) -> tuple[bytes, list[Stream]]:
 
 def _pack_stream(stream: Stream) -> bytes:
     name = _pack_name(stream.name)
-    length = _aligned(_STREAM.size + len(name))
-    head = _STREAM.pack(length, 0, _present(stream.sha1), max(len(name) - 2, 0))
+    length = aligned(_STREAM.size + len(name))
+    head = _STREAM.pack(length, 0, present(stream.sha1), max(len(name) - 2, 0))
     return (head + name).ljust(length, b"\0")
 
 
-def _aligned(count: int) -> int:
+def aligned(count: int) -> int:
+    """The next multiple of 8."""
     return (count + 7) & ~7

@@ -1,42 +1,38 @@
-"""Writing resources: packing new content, and copying packed content as it is."""
+"""The growing file, and packing content into resources of their own in it."""
 
-import errno
 import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from wimsmith.errors import DamagedInput, NotSupported
 from wimsmith.offline.wim.blobs import Blob, table_entry_bytes
 from wimsmith.offline.wim.codec import Codec, Compression
-from wimsmith.offline.wim.header import Location, ResourceFlag
+from wimsmith.offline.wim.form import Form
+from wimsmith.offline.wim.header import HEADER_BYTES, Location, ResourceFlag
+from wimsmith.offline.wim.pipeline import Pipeline
 from wimsmith.offline.wim.resource import read_exactly
+from wimsmith.offline.wim.watch import Watch
 
-_BATCH_BYTES = 4 << 20
-_RAW_BYTES = 1 << 20
-_COPY_BYTES = 64 << 20
-_CANNOT_COPY = frozenset(
-    [
-        errno.EXDEV,
-        errno.ENOSYS,
-        errno.EINVAL,
-        errno.EOPNOTSUPP,
-        errno.EBADF,
-        errno.EPERM,
-    ]
-)
+BLOCK_BYTES = 4 << 20
+"""Read, and given to the codec, at once."""
+
+Advance = Callable[[int], None]
+_Chunk = tuple["_Resource", bytes]
+_Packed = list[bytes | None]
 
 
 class Source(Protocol):
-    """Content to be written: its size in bytes, and its blocks, as often as asked."""
+    """New content: its size in bytes, and its blocks."""
 
     @property
     def size_bytes(self) -> int: ...
 
-    def blocks(self, block_bytes: int) -> Iterator[bytes]: ...
+    def blocks(self) -> Iterator[bytes]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +45,9 @@ class MemorySource:
     def size_bytes(self) -> int:
         return len(self.data)
 
-    def blocks(self, block_bytes: int) -> Iterator[bytes]:
-        """The content in blocks of `block_bytes`, the last one shorter."""
-        for offset in range(0, len(self.data), block_bytes):
-            yield self.data[offset : offset + block_bytes]
+    def blocks(self) -> Iterator[bytes]:
+        """The content in one block."""
+        yield self.data
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +60,10 @@ class FileSource:
     def size_bytes(self) -> int:
         return self.path.stat().st_size
 
-    def blocks(self, block_bytes: int) -> Iterator[bytes]:
-        """The content in blocks of `block_bytes`, the last one shorter."""
-        with self.path.open("rb") as file:
-            while block := file.read(block_bytes):
+    def blocks(self) -> Iterator[bytes]:
+        """The content in blocks of a few megabytes."""
+        with self.path.open("rb", buffering=0) as file:
+            while block := file.read(BLOCK_BYTES):
                 yield block
 
 
@@ -77,194 +72,222 @@ def source_of(content: Path | bytes) -> Source:
     return MemorySource(content) if isinstance(content, bytes) else FileSource(content)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
+class Item:
+    """Content to pack, once: SHA-1, size, and blocks which prove both when the last is taken."""
+
+    sha1: bytes
+    size_bytes: int
+    blocks: Iterable[bytes]
+    flags: int = 0
+
+
+def item_of(sha1: bytes, source: Source, flags: int = 0) -> Item:
+    """New content, which is compared with its SHA-1 while it is read."""
+    size_bytes = source.size_bytes
+    return Item(sha1, size_bytes, _proved(sha1, size_bytes, source.blocks()), flags)
+
+
+class Output:
+    """A file that grows from behind its header on."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.position = HEADER_BYTES
+
+    def append(self, data: bytes) -> Location:
+        """Write bytes as they are, as a resource."""
+        location = Location(len(data), 0, self.position, len(data))
+        self.write(data)
+        return location
+
+    def write(self, data: bytes) -> None:
+        """Write bytes at the end."""
+        self.write_at(data, self.position)
+        self.position += len(data)
+
+    def write_at(self, data: bytes, offset: int) -> None:
+        """Write bytes where nothing else stands."""
+        view = memoryview(data)
+        while view:
+            done = os.pwrite(self.descriptor, view, offset)
+            view = view[done:]
+            offset += done
+
+
+@dataclass(slots=True, eq=False)
 class _Resource:
     """A resource that is being packed."""
 
-    sha1: bytes
-    source: Source
-    flags: int
-    size_bytes: int
+    item: Item
     offset: int = 0
     ends: list[int] = field(default_factory=list)
-    read_bytes: int = 0
+    packed_bytes: int = 0
 
 
-class ResourceWriter:
-    """Appends resources to an open file, one after the other from `position`."""
+class ResourcePacker:
+    """Packs each content into a resource of its own, chunk by chunk, several calls at once.
 
-    def __init__(
-        self,
-        descriptor: int,
-        position: int,
-        compression: Compression,
-        chunk_size: int,
-        level: int,
-        codec: Codec | None,
-    ) -> None:
-        self.descriptor = descriptor
-        self.position = position
-        self.compression = compression
-        self.chunk_size = chunk_size
-        self.level = level
-        self.codec = codec
-        self._batch: list[tuple[_Resource, bytes]] = []
+    What does not shrink is stored as it is. A context manager.
+    """
+
+    def __init__(self, output: Output, form: Form, codec: Codec | None, watch: Watch) -> None:
+        self._output = output
+        self._form = form
+        self._codec = codec
+        self._pipeline: Pipeline[_Packed] = Pipeline(codec.workers if codec else 1, watch)
+        self._batch: list[_Chunk] = []
         self._batch_bytes = 0
         self._written: list[Blob] = []
 
-    def append(self, data: bytes) -> Location:
-        """Write bytes as they are."""
-        location = Location(len(data), 0, self.position, len(data))
-        self._write(data)
-        return location
+    def __enter__(self) -> Self:
+        self._pipeline.__enter__()
+        return self
 
-    def pack(
-        self,
-        items: Iterable[tuple[bytes, Source, int]],
-        advance: Callable[[int], None] = lambda _: None,
-    ) -> list[Blob]:
+    def __exit__(self, *about: object) -> None:
+        self._pipeline.__exit__(*about)  # type: ignore[arg-type]
+
+    def pack(self, items: Iterable[Item], advance: Advance = lambda _: None) -> list[Blob]:
         """Write content, packed where that makes it smaller.
 
         Args:
-            items: SHA-1, source and resource flags of each content.
-            advance: told the number of bytes read, now and then.
+            items: what to write; the blocks of one are taken before the next item is.
+            advance: told the number of bytes that were packed, now and then.
 
         Returns:
             A blob with no references yet for each item, in order.
 
         Raises:
-            DamagedInput: a source does not have the SHA-1 it is known by.
+            DamagedInput: content has not the SHA-1 or size that it is known by.
             NotSupported: the file is compressed and there is no codec.
         """
         self._written = []
-        for sha1, source, flags in items:
-            resource = _Resource(sha1, source, flags, source.size_bytes)
-            if self.compression is Compression.NONE or not resource.size_bytes:
+        for item in items:
+            if self._form.compression is Compression.NONE or not item.size_bytes:
                 self._flush(advance)
-                self._store(resource)
-                advance(resource.size_bytes)
+                self._pipeline.drain()
+                self._store(item, advance)
             else:
-                self._queue(resource, advance)
+                self._queue(item, advance)
         self._flush(advance)
+        self._pipeline.drain()
         return self._written
 
-    def _store(self, resource: _Resource) -> None:
-        resource.offset = self.position
-        for block in _proved(resource, _RAW_BYTES):
-            self._write(block)
-        self._finish(resource, self.position - resource.offset, resource.flags)
+    def _store(self, item: Item, advance: Advance) -> None:
+        resource = _Resource(item, self._output.position)
+        for block in item.blocks:
+            self._output.write(block)
+            advance(len(block))
+        self._finish(resource, self._output.position - resource.offset, item.flags)
 
-    def _queue(self, resource: _Resource, advance: Callable[[int], None]) -> None:
-        for chunk in _proved(resource, self.chunk_size):
+    def _queue(self, item: Item, advance: Advance) -> None:
+        resource = _Resource(item)
+        for chunk in in_chunks(item.blocks, self._form.chunk_bytes):
             self._batch.append((resource, chunk))
             self._batch_bytes += len(chunk)
-            if self._batch_bytes >= _BATCH_BYTES:
+            if self._batch_bytes >= BLOCK_BYTES:
                 self._flush(advance)
 
-    def _flush(self, advance: Callable[[int], None]) -> None:
+    def _flush(self, advance: Advance) -> None:
         if not self._batch:
             return
-        advance(self._batch_bytes)
-        if self.codec is None:
-            raise NotSupported("codec", f"nothing here packs {self.compression.upper()}")
-        packed = self.codec.compress(
-            self.compression, self.chunk_size, self.level, [chunk for _, chunk in self._batch]
-        )
-        for (resource, chunk), piece in zip(self._batch, packed, strict=True):
+        if self._codec is None:
+            raise NotSupported("codec", f"nothing here packs {self._form.compression.upper()}")
+        chunks = [chunk for _, chunk in self._batch]
+        form = self._form
+        call = partial(self._codec.compress, form.compression, form.chunk_bytes, form.level, chunks)
+        self._pipeline.submit(call, partial(self._take, self._batch, self._batch_bytes, advance))
+        self._batch, self._batch_bytes = [], 0
+
+    def _take(
+        self, batch: list[_Chunk], batch_bytes: int, advance: Advance, packed: _Packed
+    ) -> None:
+        for (resource, chunk), piece in zip(batch, packed, strict=True):
             fits = piece is not None and len(piece) < len(chunk)
             self._put(resource, piece if piece is not None and fits else chunk, len(chunk))
-        self._batch = []
-        self._batch_bytes = 0
+        advance(batch_bytes)
 
     def _put(self, resource: _Resource, piece: bytes, chunk_bytes: int) -> None:
         if not resource.ends:
-            resource.offset = self.position
-            self.position += self._table_bytes(resource)
-        self._write(piece)
-        resource.ends.append(self.position)
-        resource.read_bytes += chunk_bytes
-        if resource.read_bytes == resource.size_bytes:
+            resource.offset = self._output.position
+            self._output.position += self._table_bytes(resource)
+        self._output.write(piece)
+        resource.ends.append(self._output.position)
+        resource.packed_bytes += chunk_bytes
+        if resource.packed_bytes == resource.item.size_bytes:
             self._close(resource)
 
     def _close(self, resource: _Resource) -> None:
-        stored_bytes = self.position - resource.offset
-        if stored_bytes >= resource.size_bytes:
-            self.position = resource.offset
-            self._store(resource)
+        stored_bytes = self._output.position - resource.offset
+        if stored_bytes >= resource.item.size_bytes:
+            self._unpack(resource)
+            self._finish(resource, resource.item.size_bytes, resource.item.flags)
             return
         start = resource.offset + self._table_bytes(resource)
-        width = table_entry_bytes(resource.size_bytes)
+        width = table_entry_bytes(resource.item.size_bytes)
         offsets = [end - start for end in resource.ends[:-1]]
         table = struct.pack(f"<{len(offsets)}{'Q' if width == 8 else 'I'}", *offsets)
-        _write_all(self.descriptor, table, resource.offset)
-        self._finish(resource, stored_bytes, resource.flags | ResourceFlag.COMPRESSED)
+        self._output.write_at(table, resource.offset)
+        self._finish(resource, stored_bytes, resource.item.flags | ResourceFlag.COMPRESSED)
+
+    def _unpack(self, resource: _Resource) -> None:
+        """Store a resource that its table made no smaller, in place.
+
+        Packing saved no more than the table takes, so what is written never reaches what is read.
+        """
+        size_bytes, place = resource.item.size_bytes, resource.offset
+        start = resource.offset + self._table_bytes(resource)
+        for end in resource.ends if start > place else ():
+            left = size_bytes - (place - resource.offset)
+            chunk_bytes = min(self._form.chunk_bytes, left)
+            data = read_exactly(self._output.descriptor, start, end - start, "the new file")
+            if len(data) < chunk_bytes and self._codec is not None:
+                (data,) = self._codec.decompress(
+                    self._form.compression, self._form.chunk_bytes, [(data, chunk_bytes)]
+                )
+            self._output.write_at(data, place)
+            start, place = end, place + chunk_bytes
+        self._output.position = resource.offset + size_bytes
 
     def _finish(self, resource: _Resource, stored_bytes: int, flags: int) -> None:
-        location = Location(stored_bytes, flags, resource.offset, resource.size_bytes)
-        self._written.append(Blob(resource.sha1, location, 0))
+        item = resource.item
+        location = Location(stored_bytes, flags, resource.offset, item.size_bytes)
+        self._written.append(Blob(item.sha1, location, 0))
 
     def _table_bytes(self, resource: _Resource) -> int:
-        chunks = -(-resource.size_bytes // self.chunk_size)
-        return (chunks - 1) * table_entry_bytes(resource.size_bytes)
-
-    def _write(self, data: bytes) -> None:
-        _write_all(self.descriptor, data, self.position)
-        self.position += len(data)
+        size_bytes = resource.item.size_bytes
+        chunks = -(-size_bytes // self._form.chunk_bytes)
+        return (chunks - 1) * table_entry_bytes(size_bytes)
 
 
-def copy_range(
-    source: int, target: int, source_offset: int, target_offset: int, count: int
-) -> Iterator[int]:
-    """Copy bytes between files, in the kernel where it can; yields the size of each part.
-
-    Raises:
-        DamagedWim: the source ends before.
-    """
-    end = source_offset + count
-    in_kernel = True
-    while source_offset < end:
-        want = min(_COPY_BYTES, end - source_offset)
-        done = _kernel_copy(source, target, source_offset, target_offset, want) if in_kernel else 0
-        if not done:
-            in_kernel = False
-            done = min(_RAW_BYTES, want)
-            block = read_exactly(source, source_offset, done, "the WIM that is copied")
-            _write_all(target, block, target_offset)
-        source_offset += done
-        target_offset += done
-        yield done
+def in_chunks(blocks: Iterable[bytes], chunk_bytes: int) -> Iterator[bytes]:
+    """The same bytes in pieces of `chunk_bytes`, the last one shorter."""
+    parts: list[bytes] = []
+    missing = chunk_bytes
+    for block in blocks:
+        start = 0
+        while len(block) - start >= missing:
+            parts.append(block[start : start + missing])
+            yield b"".join(parts)
+            start, parts, missing = start + missing, [], chunk_bytes
+        if start < len(block):
+            parts.append(block[start:])
+            missing -= len(block) - start
+    if parts:
+        yield b"".join(parts)
 
 
-def _kernel_copy(source: int, target: int, source_offset: int, offset: int, count: int) -> int:
-    try:
-        return os.copy_file_range(source, target, count, source_offset, offset)
-    except OSError as error:
-        if error.errno in _CANNOT_COPY:
-            return 0
-        raise
-
-
-def _proved(resource: _Resource, block_bytes: int) -> Iterator[bytes]:
-    """Blocks of a source, whose size and SHA-1 are compared when the last one was taken."""
+def _proved(sha1: bytes, size_bytes: int, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same blocks; the last one only after size and SHA-1 were found right."""
     digest = hashlib.sha1(usedforsecurity=False)
-    left = resource.size_bytes
-    for block in resource.source.blocks(block_bytes):
+    left = size_bytes
+    for block in blocks:
         digest.update(block)
         left -= len(block)
-        if left < 0:
-            break
-        if left == 0 and digest.digest() != resource.sha1:
+        if left < 0 or (left == 0 and digest.digest() != sha1):
             break
         yield block
     else:
-        if left == 0 and digest.digest() == resource.sha1:
+        if left == 0 and digest.digest() == sha1:
             return
-    raise DamagedInput(f"new content does not have the SHA-1 {resource.sha1.hex()}")
-
-
-def _write_all(descriptor: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        done = os.pwrite(descriptor, view, offset)
-        view = view[done:]
-        offset += done
+    raise DamagedInput(f"new content does not have the SHA-1 {sha1.hex()}")

@@ -1,135 +1,334 @@
-"""Deciding what a new WIM gets: which images, what is copied, what is new, and the counts."""
+"""Deciding what a new WIM gets: which images, what is copied, converted and new, and the counts."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 
 from wimsmith.errors import NoSuchIndex, NotSupported
 from wimsmith.offline.progress import Event, Progress
 from wimsmith.offline.wim import remedies
-from wimsmith.offline.wim.blobs import Blob
-from wimsmith.offline.wim.container import Wim
+from wimsmith.offline.wim.blobs import Blob, SolidResource
+from wimsmith.offline.wim.codec import Compression
+from wimsmith.offline.wim.collection import without_collection
+from wimsmith.offline.wim.container import Wim, naming
+from wimsmith.offline.wim.counting import count_content
+from wimsmith.offline.wim.document import ImageEdit
+from wimsmith.offline.wim.form import Form
 from wimsmith.offline.wim.metadata import serialize_metadata
 from wimsmith.offline.wim.output import Source, source_of
 from wimsmith.offline.wim.tree import EMPTY_SHA1, Statistics, Tree
 
+NO_EDIT = ImageEdit()
+
+
+class KeepSolid(Enum):
+    """Which solid resources are copied as they are."""
+
+    NEVER = 0
+    WHOLE = 1
+    """Those of which all content is wanted."""
+    ANY = 2
+    """Those of which any content is wanted, with all that is in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewImage:
+    """One image of a new file: number `number` of `wim`, a tree in its place, or a new tree."""
+
+    wim: Wim | None
+    number: int
+    tree: Tree | None = None
+    edit: ImageEdit = NO_EDIT
+
+    @property
+    def is_described_as_before(self) -> bool:
+        """Whether the XML document can keep what it says of the image."""
+        return self.wim is not None and self.tree is None and self.edit == NO_EDIT
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a new file shall be.
+
+    `base` gives content whether or not images come from it. `left_out` is content that the file
+    only names, as a delta does. `boot` is the position of the bootable image, 0 for none. With
+    `repack` nothing packed is copied.
+    """
+
+    images: tuple[NewImage, ...]
+    form: Form
+    base: Wim | None = None
+    boot: int = 0
+    new_content: Mapping[bytes, Path | bytes] = field(default_factory=lambda: MappingProxyType({}))
+    left_out: Container[bytes] = frozenset()
+    keep_solid: KeepSolid = KeepSolid.WHOLE
+    keep_unreferenced: bool = False
+    repack: bool = False
+    with_integrity: bool = True
+    guid: bytes | None = None
+
+    @property
+    def wims(self) -> tuple[Wim, ...]:
+        """The open files that content comes from, each once."""
+        found = (self.base, *(image.wim for image in self.images))
+        return tuple(dict.fromkeys(wim for wim in found if wim is not None))
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """One image of the new file; `metadata` is None when that of the base is copied."""
+    """One image of the new file; `metadata` is None when that of its source is copied packed."""
 
-    number: int
+    image: NewImage
     metadata: bytes | None
     statistics: Statistics | None
-    base_metadata: Blob | None
+    source: Blob | None
+
+
+@dataclass(frozen=True, slots=True)
+class SolidCopy:
+    """A solid resource that is copied as it is, with the content that it holds."""
+
+    resource: SolidResource
+    file: int
+    blobs: tuple[Blob, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What is taken from one open file: copied packed, or unpacked and packed anew."""
+
+    wim: Wim
+    copied: tuple[Blob, ...]
+    solid: tuple[SolidCopy, ...]
+    converted: tuple[Blob, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Images in the order of the new file; content by SHA-1 with the number of its names."""
+    """Images in the order of the new file; content by SHA-1 with the number of its names.
+
+    `names` sorts content for solid packing: names of one kind next to one another.
+    """
 
     images: tuple[PlannedImage, ...]
     references: Mapping[bytes, int]
-    kept: tuple[Blob, ...]
+    shares: tuple[Share, ...]
     new: Mapping[bytes, Source]
+    left_out: tuple[Blob, ...]
     dropped: int
+    names: Mapping[bytes, tuple[str, str]]
 
 
-def image_numbers(
-    base: Wim | None, trees: Mapping[int, Tree], indexes: Sequence[int] | None
-) -> tuple[int, ...]:
-    """Numbers of the images that the new file gets, in its order.
-
-    Raises:
-        NoSuchIndex: a number without image or tree, a repeated one, a gap, or none at all.
-    """
-    present = len(base.images) if base else 0
-    known = sorted(set(range(1, present + 1)) | set(trees))
-    if known != list(range(1, len(known) + 1)):
-        raise NoSuchIndex(f"{known}: images are numbered from 1 without gaps")
-    numbers = tuple(known if indexes is None else indexes)
-    if not numbers or len(set(numbers)) != len(numbers) or not set(numbers) <= set(known):
-        raise NoSuchIndex(f"{list(numbers)} of {len(known)} images")
-    return numbers
-
-
-def boot_position(numbers: Sequence[int], base: Wim | None, boot_index: int | None) -> int:
-    """Position of the bootable image in the new file, 0 for none."""
-    if boot_index is None:
-        boot_index = base.header.boot_index if base else 0
-        return numbers.index(boot_index) + 1 if boot_index in numbers else 0
-    if boot_index and boot_index not in numbers:
-        raise NoSuchIndex(f"{boot_index}, which is to be the bootable image")
-    return numbers.index(boot_index) + 1 if boot_index else 0
-
-
-def plan_images(
-    base: Wim | None,
-    trees: Mapping[int, Tree],
-    new_content: Mapping[bytes, Path | bytes],
-    numbers: Sequence[int],
-    *,
-    drop_unreferenced: bool,
-    progress: Progress,
-) -> Plan:
-    """Read every image that the new file gets, and count what it names.
+def plan_file(recipe: Recipe, progress: Progress) -> Plan:
+    """Read every image that the new file gets, and decide where its content comes from.
 
     Raises:
-        NotSupported: content that neither the base nor `new_content` has.
-        NoSuchIndex: an image without a tree.
-        DamagedWim: an image of the base is damaged.
+        NotSupported: content that nobody has.
+        DamagedWim: an image of a source is damaged.
+        VerificationFailed: metadata does not say what its tree says.
     """
-    old = base.blobs if base else {}
-    sources = {sha1: source_of(content) for sha1, content in new_content.items()}
+    with without_collection():
+        return _planned_file(recipe, progress)
+
+
+def _planned_file(recipe: Recipe, progress: Progress) -> Plan:
+    sources = {sha1: source_of(content) for sha1, content in recipe.new_content.items()}
+    held = _held(recipe.wims)
     references: Counter[bytes] = Counter()
+    names: dict[bytes, tuple[str, str]] = {}
     images = []
-    for position, number in enumerate(numbers):
-        progress(Event("read images", position, len(numbers)))
-        tree = trees.get(number)
-        counts = (tree or _base_tree(base, number)).references()
-        if tree is not None or EMPTY_SHA1 not in old:
-            del counts[EMPTY_SHA1]  # written as zeros, or named without a resource by the base
-        _refuse_missing(counts, old, sources, number)
+    for position, image in enumerate(recipe.images):
+        progress(Event("read images", position, len(recipe.images)))
+        metadata = _metadata(image)
+        counts = _counts(image, metadata)
+        if EMPTY_SHA1 not in held:
+            del counts[EMPTY_SHA1]  # named without a resource by the source
+        _refuse_missing(counts, held, sources, recipe.left_out, image)
         references.update(counts)
-        images.append(_planned_image(base, number, tree, old, sources))
-    kept = [blob for sha1, blob in old.items() if sha1 in references or not drop_unreferenced]
-    new = {sha1: sources[sha1] for sha1 in references if sha1 not in old}
-    return Plan(tuple(images), references, tuple(kept), new, len(old) - len(kept))
+        if recipe.form.is_solid:
+            _note_names(image, names)
+        images.append(_planned(image, metadata, held, sources, recipe))
+    wanted = {
+        sha1: held[sha1]
+        for sha1 in (held if recipe.keep_unreferenced else references)
+        if sha1 in held
+    }
+    left_out = [held[sha1] for sha1 in references if sha1 in recipe.left_out and sha1 in held]
+    kept = {sha1: one for sha1, one in wanted.items() if sha1 not in recipe.left_out}
+    new = [sha1 for sha1 in references if sha1 not in held and sha1 not in recipe.left_out]
+    return Plan(
+        images=tuple(images),
+        references=references,
+        shares=tuple(_share(wim, kept, recipe) for wim in recipe.wims),
+        new={sha1: sources[sha1] for sha1 in new},
+        left_out=tuple(blob for _, blob in left_out),
+        dropped=len(held) - len(wanted),
+        names=names,
+    )
 
 
-def _planned_image(
-    base: Wim | None,
-    number: int,
-    tree: Tree | None,
-    old: Mapping[bytes, Blob],
+def _counts(image: NewImage, metadata: bytes) -> Counter[bytes]:
+    """How often the image names each content."""
+    if image.tree is not None:
+        counts = image.tree.references()
+        del counts[EMPTY_SHA1]  # written as zeros
+        return counts
+    with naming(image.wim.path) if image.wim is not None else nullcontext():
+        return count_content(metadata)
+
+
+def _held(wims: Sequence[Wim]) -> dict[bytes, tuple[Wim, Blob]]:
+    """All content of the sources; the first that holds one is taken."""
+    held: dict[bytes, tuple[Wim, Blob]] = {}
+    for wim in wims:
+        if held:
+            held |= {sha1: (wim, blob) for sha1, blob in wim.blobs.items() if sha1 not in held}
+        else:
+            held = {sha1: (wim, blob) for sha1, blob in wim.blobs.items()}
+    return held
+
+
+def _metadata(image: NewImage) -> bytes:
+    if image.tree is not None:
+        return serialize_metadata(image.tree)
+    if image.wim is None:
+        raise NoSuchIndex(f"{image.number}: there is no tree for it")
+    return image.wim.metadata(image.number)
+
+
+def _planned(
+    image: NewImage,
+    metadata: bytes,
+    held: Mapping[bytes, tuple[Wim, Blob]],
     sources: Mapping[bytes, Source],
+    recipe: Recipe,
 ) -> PlannedImage:
-    base_metadata = base.table.metadata[number - 1] if base and number <= len(base.images) else None
-    if tree is None:
-        return PlannedImage(number, None, None, base_metadata)
+    source = image.wim.table.metadata[image.number - 1] if image.wim is not None else None
+    if image.tree is None:
+        is_copied = source is not None and image.wim is not None
+        if is_copied and not recipe.repack and can_copy(image.wim, source, recipe.form):
+            return PlannedImage(image, None, None, source)
+        return PlannedImage(image, metadata, None, source)
 
     def size_of(sha1: bytes) -> int:
-        if sha1 == EMPTY_SHA1:
-            return 0
-        return old[sha1].size_bytes if sha1 in old else sources[sha1].size_bytes
+        if sha1 in held:
+            return held[sha1][1].size_bytes
+        return 0 if sha1 == EMPTY_SHA1 else sources[sha1].size_bytes
 
-    return PlannedImage(number, serialize_metadata(tree), tree.statistics(size_of), base_metadata)
+    return PlannedImage(image, metadata, image.tree.statistics(size_of), source)
 
 
-def _base_tree(base: Wim | None, number: int) -> Tree:
-    if base is None:
-        raise NoSuchIndex(f"{number}: there is no tree for it")
-    return base.tree(number)
+def can_copy(wim: Wim | None, blob: Blob | None, form: Form) -> bool:
+    """Whether the packed bytes of a blob may stand as they are in a file of this form."""
+    if wim is None or blob is None or blob.is_solid:
+        return False
+    file = wim.files[blob.file]
+    if not blob.location.is_compressed:
+        return form.compression is Compression.NONE or file.header.compression is not (
+            Compression.NONE
+        )
+    header = file.header
+    is_same = header.compression is form.compression and header.chunk_size == form.chunk_bytes
+    return is_same and not file.is_pipable
+
+
+def _share(wim: Wim, wanted: Mapping[bytes, tuple[Wim, Blob]], recipe: Recipe) -> Share:
+    mine = [blob for owner, blob in wanted.values() if owner is wim]
+    if recipe.repack:
+        return Share(wim, (), (), tuple(mine))
+    solid = tuple(_solid_copies(wim, mine, recipe))
+    in_solid = {blob.sha1 for one in solid for blob in one.blobs}
+    left = [blob for blob in mine if blob.sha1 not in in_solid]
+    if recipe.form.is_solid:
+        return Share(wim, (), solid, tuple(left))
+    copied: list[Blob] = []
+    converted: list[Blob] = []
+    for blob in left:
+        (copied if can_copy(wim, blob, recipe.form) else converted).append(blob)
+    return Share(wim, tuple(copied), solid, tuple(converted))
+
+
+def _solid_copies(wim: Wim, wanted: Iterable[Blob], recipe: Recipe) -> Iterable[SolidCopy]:
+    """Solid resources that are taken as they are, in the order of the file."""
+    form = recipe.form
+    if recipe.keep_solid is KeepSolid.NEVER or not wim.is_solid:
+        return
+    live = {blob.sha1 for blob in wanted}
+    held: dict[tuple[int, int], list[Blob]] = {}
+    for blob in sorted(wim.blobs.values(), key=lambda blob: blob.storage_order):
+        if blob.solid is not None:
+            held.setdefault((blob.file, blob.solid.location.offset), []).append(blob)
+    for (file, _), blobs in held.items():
+        resource = blobs[0].solid
+        found = [blob for blob in blobs if blob.sha1 in live]
+        if resource is None or not found or resource.compression is not form.compression:
+            continue
+        if form.is_solid and resource.chunk_size != form.solid_chunk_bytes:
+            continue
+        whole = len(found) == len(blobs) and resource.size_bytes == sum(
+            blob.size_bytes for blob in blobs
+        )
+        if whole or recipe.keep_solid is KeepSolid.ANY:
+            yield SolidCopy(resource, file, tuple(blobs))
+
+
+def _note_names(image: NewImage, names: dict[bytes, tuple[str, str]]) -> None:
+    """Remember for each content the kind of its first name, and the name."""
+    tree = image.tree
+    if tree is None and image.wim is not None:
+        tree = image.wim.tree(image.number)
+    for entry in tree.walk() if tree is not None else ():
+        name = entry.name.lower()
+        for sha1 in entry.inode.content():
+            names.setdefault(sha1, (name.rpartition(".")[2], name))
 
 
 def _refuse_missing(
-    counts: Iterable[bytes], old: Mapping[bytes, Blob], new: Mapping[bytes, Source], number: int
+    counts: Iterable[bytes],
+    held: Container[bytes],
+    new: Container[bytes],
+    left_out: Container[bytes],
+    image: NewImage,
 ) -> None:
     for sha1 in counts:
-        if sha1 not in old and sha1 not in new:
+        if sha1 not in held and sha1 not in new and sha1 not in left_out:
+            where = f"{image.wim.path}: " if image.wim is not None else ""
             raise NotSupported(
                 "missing-content",
-                f"image {number} names content {sha1.hex()} that is not there, as in a delta WIM",
+                f"{where}image {image.number} names content {sha1.hex()} that is not there, as in"
+                " a delta WIM",
                 hint=remedies.EXPORT_DELTA,
             )
+
+
+def copied_bytes(plan: Plan) -> int:
+    """Packed bytes of content that are copied as they are."""
+    return sum(
+        sum(blob.location.stored_bytes for blob in share.copied)
+        + sum(one.resource.location.stored_bytes for one in share.solid)
+        for share in plan.shares
+    )
+
+
+def converted_bytes(plan: Plan) -> int:
+    """Unpacked bytes of content that is packed anew, what is new included."""
+    old = sum(blob.size_bytes for share in plan.shares for blob in share.converted)
+    return old + sum(source.size_bytes for source in plan.new.values())
+
+
+def needed_bytes(recipe: Recipe, plan: Plan) -> int:
+    """Bytes that the new file takes at least, as far as can be told before it is packed."""
+    metadata = sum(one.source.location.stored_bytes for one in plan.images if one.source)
+    certain = copied_bytes(plan) + metadata
+    if recipe.form.compression is Compression.NONE:
+        return certain + converted_bytes(plan)
+    if recipe.form.is_solid:
+        return certain
+    ordinary = (
+        blob for share in plan.shares for blob in share.converted if not blob.location.is_compressed
+    )
+    return certain + sum(blob.location.stored_bytes for blob in ordinary if not blob.is_solid) // 20

@@ -4,9 +4,11 @@ In capitals: what the user puts in. A test runs each command on such a file.
 """
 
 EXPORT_AS_LZX = "`wimsmith wim export --compress lzx SOURCE INDEX TARGET` makes a file that can be."
-JOIN = "`wimlib-imagex join TARGET PARTS` makes one file of all parts."
-EXPORT_PIPABLE = "`wimlib-imagex export SOURCE all TARGET` makes an ordinary file."
-EXPORT_DELTA = "`wimlib-imagex export SOURCE all TARGET --ref=BASE` makes a whole file."
+JOIN = "Put all parts into one folder. `wimsmith wim join TARGET PART...` makes one file of them."
+EXPORT_DELTA = "`wimsmith wim export SOURCE all TARGET --ref BASE` makes a whole file."
+EXPORT_SMALLER_CHUNKS = (
+    "`wimlib-imagex export SOURCE all TARGET --compress=lzx` makes a file of usual chunks."
+)
 EXPORT_UNFINISHED = (
     "Let the program that writes it end. If it was stopped:"
     " `wimlib-imagex export SOURCE all TARGET` takes what was there before it began."

@@ -2,7 +2,10 @@
 
 A packed resource begins with the offsets of its chunks 2..n, counted from the end of the table
 and 4 bytes wide (8 when it unpacks to 4 GiB or more). A chunk as long as what it unpacks to is
-stored. Solid resources have another layout and are not read here.
+stored. `solid` reads the other layout, of content that is packed together.
+
+In a pipable file the table stands behind the chunks, each chunk behind its packed size (u32, which
+the offsets leave out), and 40 bytes before each resource say again what it is.
 """
 
 import os
@@ -12,13 +15,14 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 from wimsmith.errors import DamagedWim, LimitExceeded, NotSupported
-from wimsmith.offline.wim import remedies
 from wimsmith.offline.wim.blobs import table_entry_bytes
 from wimsmith.offline.wim.codec import Codec, Compression
-from wimsmith.offline.wim.header import Location, ResourceFlag
+from wimsmith.offline.wim.header import Location
 
 BATCH_BYTES = 4 << 20
 """Unpacked bytes that are asked of the codec at once."""
+
+_CHUNK_HEAD = struct.Struct("<I")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class ResourceReader:
     compression: Compression
     chunk_size: int
     codec: Codec | None = None
+    is_pipable: bool = False
 
     def read(self, location: Location, what: str, limit_bytes: int) -> bytes:
         """The whole unpacked resource.
@@ -36,7 +41,7 @@ class ResourceReader:
         Raises:
             LimitExceeded: it unpacks to more than `limit_bytes`.
             DamagedWim: the chunk table or a chunk is wrong.
-            NotSupported: the resource is solid, or packed and there is no codec.
+            NotSupported: the resource is packed and there is no codec.
         """
         if location.size_bytes > limit_bytes:
             raise LimitExceeded(
@@ -53,10 +58,16 @@ class ResourceReader:
 
     def blocks(self, location: Location, what: str) -> Iterator[bytes]:
         """The unpacked resource in blocks of a few megabytes; raises as `read` does."""
-        _refuse_solid(location)
+        self._check(location, what)
         if location.is_compressed:
             return self._packed(location, what)
         return self._raw(location, what)
+
+    def _check(self, location: Location, what: str) -> None:
+        if location.is_compressed and self.compression is Compression.NONE:
+            raise DamagedWim(f"{what} is compressed, the file is not")
+        if not location.is_compressed and location.stored_bytes != location.size_bytes:
+            raise DamagedWim(f"{what} is stored with another size than its own")
 
     def _raw(self, location: Location, what: str) -> Iterator[bytes]:
         for offset in range(location.offset, location.end, BATCH_BYTES):
@@ -75,7 +86,7 @@ class ResourceReader:
         return -(-location.size_bytes // self.chunk_size)
 
     def _all_pieces(self, location: Location, what: str) -> list[tuple[bytes, int]]:
-        _refuse_solid(location)
+        self._check(location, what)
         if location.is_compressed:
             return self._pieces(location, range(self._chunk_count(location)), what)
         data = read_exactly(self.descriptor, location.offset, location.stored_bytes, what)
@@ -84,63 +95,105 @@ class ResourceReader:
     def _pieces(self, location: Location, chunks: range, what: str) -> list[tuple[bytes, int]]:
         """These chunks as they are stored, each with the size that it unpacks to."""
         bounds = self._chunk_bounds(location, chunks, what)
+        sizes = [self._chunk_bytes(location, number) for number in chunks]
+        head_bytes = _CHUNK_HEAD.size if self.is_pipable else 0
+        for number, (start, end), size_bytes in zip(chunks, pairwise(bounds), sizes, strict=True):
+            if end - start > size_bytes + head_bytes:
+                raise DamagedWim(f"{what}: chunk {number} is longer than what it unpacks to")
         data = read_exactly(self.descriptor, bounds[0], bounds[-1] - bounds[0], what)
         pieces = []
-        for number, (start, end) in zip(chunks, pairwise(bounds), strict=True):
-            left = location.size_bytes - number * self.chunk_size
-            size_bytes = min(self.chunk_size, left)
+        for number, (start, end), size_bytes in zip(chunks, pairwise(bounds), sizes, strict=True):
             piece = data[start - bounds[0] : end - bounds[0]]
-            if len(piece) > size_bytes:
-                raise DamagedWim(f"{what}: chunk {number} is longer than what it unpacks to")
+            if self.is_pipable:
+                piece = _without_head(piece, number, what)
             pieces.append((piece, size_bytes))
         return pieces
 
-    def _unpack(self, pieces: Sequence[tuple[bytes, int]], what: str) -> Iterator[bytes]:
-        """Unpacked chunks; one as long as what it unpacks to is stored."""
-        packed = [one for one in pieces if len(one[0]) < one[1]]
-        found = self._decompress(packed, what) if packed else []
-        if [len(piece) for piece in found] != [size_bytes for _, size_bytes in packed]:
-            raise DamagedWim(f"{what}: a chunk unpacks to another size than it should")
-        unpacked = iter(found)
-        for piece, size_bytes in pieces:
-            yield next(unpacked) if len(piece) < size_bytes else piece
+    def _chunk_bytes(self, location: Location, number: int) -> int:
+        return min(self.chunk_size, location.size_bytes - number * self.chunk_size)
 
-    def _decompress(self, packed: Sequence[tuple[bytes, int]], what: str) -> list[bytes]:
-        if self.codec is None:
-            raise NotSupported("codec", f"{what} is packed with {self.compression.upper()}")
-        return self.codec.decompress(self.compression, self.chunk_size, packed)
+    def _unpack(self, pieces: Sequence[tuple[bytes, int]], what: str) -> Iterator[bytes]:
+        return unpack(self.codec, self.compression, self.chunk_size, pieces, what)
 
     def _chunk_bounds(self, location: Location, chunks: range, what: str) -> list[int]:
-        """Absolute offsets of these chunks, and of the end of the last."""
+        """Absolute offsets of these chunks (with their heads), and of the end of the last."""
         total = self._chunk_count(location)
         width = table_entry_bytes(location.size_bytes)
-        data_offset = location.offset + (total - 1) * width
+        table_bytes = (total - 1) * width
+        if self.is_pipable:
+            data_offset, data_end, head_bytes = location.offset, location.end - table_bytes, 4
+            table_offset = data_end
+        else:
+            data_offset, data_end, head_bytes = location.offset + table_bytes, location.end, 0
+            table_offset = location.offset
         first, last = max(chunks.start, 1), min(chunks.stop, total - 1)
         count = last - first + 1
         offsets: tuple[int, ...] = ()
         if count > 0:
-            table_offset = location.offset + (first - 1) * width
-            raw = read_exactly(self.descriptor, table_offset, count * width, what)
+            raw = read_exactly(
+                self.descriptor, table_offset + (first - 1) * width, count * width, what
+            )
             offsets = struct.unpack(f"<{count}{'Q' if width == 8 else 'I'}", raw)
-        bounds = [data_offset + offset for offset in offsets]
+        bounds = [
+            data_offset + offset + number * head_bytes
+            for number, offset in enumerate(offsets, first)
+        ]
         if chunks.start == 0:
             bounds.insert(0, data_offset)
         if chunks.stop == total:
-            bounds.append(location.end)
-        if any(start >= end for start, end in pairwise(bounds)):
+            bounds.append(data_end)
+        if any(end - start <= head_bytes for start, end in pairwise(bounds)):
             raise DamagedWim(f"{what}: chunk offsets do not grow")
-        if bounds[-1] > location.end:
+        if bounds[-1] > data_end:
             raise DamagedWim(f"{what}: a chunk ends behind its resource")
         return bounds
 
 
-def _refuse_solid(location: Location) -> None:
-    if location.flags & ResourceFlag.SOLID:
-        raise NotSupported(
-            "solid",
-            "the content is in solid resources (ESD), which are not read in place",
-            hint=remedies.EXPORT_AS_LZX,
-        )
+def unpack(
+    codec: Codec | None,
+    compression: Compression,
+    chunk_size: int,
+    pieces: Sequence[tuple[bytes, int]],
+    what: str,
+) -> Iterator[bytes]:
+    """Unpacked chunks, each given with its size after; one that has it already is stored.
+
+    Raises:
+        DamagedWim: a chunk does not unpack to its size.
+        NotSupported: there is no codec.
+    """
+    packed = [one for one in pieces if len(one[0]) < one[1]]
+    found = _decompress(codec, compression, chunk_size, packed, what) if packed else []
+    if [len(piece) for piece in found] != [size_bytes for _, size_bytes in packed]:
+        raise DamagedWim(f"{what}: a chunk unpacks to another size than it should")
+    unpacked = iter(found)
+    for piece, size_bytes in pieces:
+        yield next(unpacked) if len(piece) < size_bytes else piece
+
+
+def _decompress(
+    codec: Codec | None,
+    compression: Compression,
+    chunk_size: int,
+    packed: Sequence[tuple[bytes, int]],
+    what: str,
+) -> list[bytes]:
+    if compression is Compression.NONE:
+        raise DamagedWim(f"{what}: a chunk is shorter than its content, and not packed")
+    if codec is None:
+        raise NotSupported("codec", f"{what} is packed with {compression.upper()}")
+    try:
+        return codec.decompress(compression, chunk_size, packed)
+    except DamagedWim as error:
+        raise DamagedWim(f"{what}: {error.args[0]}") from error
+
+
+def _without_head(piece: bytes, number: int, what: str) -> bytes:
+    """A chunk of a pipable file behind the size that stands before it."""
+    (size_bytes,) = _CHUNK_HEAD.unpack_from(piece)
+    if size_bytes != len(piece) - _CHUNK_HEAD.size:
+        raise DamagedWim(f"{what}: chunk {number} and the chunk table say different sizes")
+    return piece[_CHUNK_HEAD.size :]
 
 
 def read_exactly(descriptor: int, offset: int, count: int, what: str) -> bytes:

@@ -102,6 +102,8 @@ class Inode:
 
     def content(self) -> list[bytes]:
         """SHA-1 of every stream and of reparse data that has a resource, with repeats."""
+        if self.reparse is None and not self.named_streams:
+            return [] if self.sha1 == ZERO_SHA1 else [self.sha1]
         hashes = [self.sha1, *(stream.sha1 for stream in self.named_streams)]
         if self.reparse is not None:
             hashes.append(self.reparse.sha1)
@@ -210,8 +212,9 @@ class Tree:
     def inodes(self) -> Iterator[Inode]:
         """Every file and directory once, whatever its number of names."""
         for entry in self.walk():
-            if entry.inode.entries[0] is entry:
-                yield entry.inode
+            inode = entry.inode
+            if inode.entries[0] is entry:
+                yield inode
 
     def references(self) -> Counter[bytes]:
         """How often each content is named: once per stream and directory entry."""
@@ -369,6 +372,39 @@ class Tree:
             gone.inode.entries.remove(gone)
         del folder.children[paths.fold(entry.name)]
 
+    def move(self, path: str, new_path: str) -> Entry:
+        """Give the file or directory at `path` another name or folder; its links stay its links.
+
+        The folder must exist and nothing may stand at `new_path`, but the entry itself under the
+        same name in other letters. The short name is kept with the name, unless the new folder
+        has it already.
+
+        Raises:
+            NotFound: nothing at `path`, or no folder for `new_path`.
+            PathConflict: the root, a folder into itself, or the place is taken.
+            UnsafePath: a name that Windows does not accept.
+        """
+        entry = self._entry(path)
+        names = paths.split(new_path)
+        old_folder, folder = entry.parent, self._entry("/".join(names[:-1]))
+        if old_folder is None or old_folder.children is None or not names:
+            raise PathConflict("the root of an image cannot be moved or replaced")
+        if folder.children is None or (folder.inode.reparse and folder.inode.reparse.is_link):
+            raise PathConflict(f"{folder.name} is a file or a link")
+        name = paths.check_name(names[-1])
+        if folder.child(name) not in {None, entry}:
+            raise PathConflict(f"{new_path} is taken: remove what stands there first")
+        _refuse_own_child(entry, folder)
+        if paths.fold(name) != paths.fold(entry.name) or (
+            folder is not old_folder and _has_short_name(folder, entry.short_name)
+        ):
+            entry.short_name = ""
+        if folder is not old_folder or paths.fold(name) != paths.fold(entry.name):
+            del old_folder.children[paths.fold(entry.name)]
+            folder.children[paths.fold(name)] = entry
+        entry.name, entry.parent = name, folder
+        return entry
+
     def set_security(self, path: str, security: bytes | None) -> Entry:
         """Give a file or directory, and so all its names, another security descriptor."""
         entry = self._entry(path)
@@ -421,6 +457,22 @@ def _stored(sha1: bytes) -> bytes:
     if len(sha1) != len(ZERO_SHA1):
         raise ValueError(f"a SHA-1 has 20 bytes, not {len(sha1)}")
     return ZERO_SHA1 if sha1 == EMPTY_SHA1 else bytes(sha1)
+
+
+def _refuse_own_child(entry: Entry, folder: Entry) -> None:
+    above: Entry | None = folder
+    while above is not None:
+        if above is entry:
+            raise PathConflict(f"{entry.name} cannot be moved into itself")
+        above = above.parent
+
+
+def _has_short_name(folder: Entry, short_name: str) -> bool:
+    wanted = paths.fold(short_name)
+    siblings = (folder.children or {}).values()
+    return bool(wanted) and any(
+        wanted in {paths.fold(one.short_name), paths.fold(one.name)} for one in siblings
+    )
 
 
 def _name(folder: Entry, name: str, inode: Inode, old: Entry | None) -> Entry:
