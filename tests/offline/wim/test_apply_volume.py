@@ -309,6 +309,17 @@ def test_a_volume_that_somebody_uses_is_left_alone(full: Path, tmp_path: Path) -
     assert report.entries == len(ntfs.read_back(volume))
 
 
+def test_a_volume_that_was_attached_under_another_name_is_left_alone(
+    full: Path, tmp_path: Path
+) -> None:
+    volume, name = ntfs.make_volume(tmp_path / "volume.img"), tmp_path / "name.img"
+    with attached(volume) as device:
+        name.hardlink_to(volume)
+        volume.unlink()  # from here on the kernel tells a path that nobody finds
+        with pytest.raises(InvalidState, match=f"attached to {device}"):
+            apply_ntfs(full, 1, name, format_first=True)
+
+
 def test_a_hibernated_volume_is_left_alone(full: Path, tmp_path: Path) -> None:
     volume, practice = ntfs.make_volume(tmp_path / "volume.img"), Practice()
     practice.put("hiberfil.sys", b"hibr" + bytes(8192))

@@ -5,6 +5,7 @@ from the NTFS documentation of the Linux-NTFS project.
 """
 
 import errno
+import fcntl
 import os
 import stat
 import struct
@@ -26,6 +27,8 @@ _ATTACH = (
     "for example /dev/loop0p3."
 )
 _CHECK = "Check it in Windows (`chkdsk /f`), and the disk that it is on."
+_LOOP_GET_STATUS64 = 0x4C05
+_LOOP_INFO64_BYTES = 232
 _UNREADABLE = tuple(os.strerror(code) for code in (errno.EIO, errno.EINVAL, errno.ELOOP))
 _OTHERS: dict[str, tuple[int, bytes]] = {
     "BitLocker": (3, b"-FVE-FS-"),
@@ -96,10 +99,9 @@ def refuse_in_use(path: Path) -> None:
     if is_device:
         _refuse_held(path)
         return
-    for name, backing in _loop_devices():
-        if _is_same_file(backing, status):
-            hint = f"Detach it: losetup --detach /dev/{name}"
-            raise InvalidState(f"{path} is attached to /dev/{name}", hint=hint)
+    for name in _loop_devices_on(status):
+        hint = f"Detach it: losetup --detach /dev/{name}"
+        raise InvalidState(f"{path} is attached to /dev/{name}", hint=hint)
 
 
 @contextmanager
@@ -203,11 +205,32 @@ def _unescaped(text: str) -> str:
     return text
 
 
-def _loop_devices() -> Iterator[tuple[str, str]]:
-    """Names of attached loop devices, and their files."""
+def _loop_devices_on(status: os.stat_result) -> Iterator[str]:
+    """Names of the loop devices that a file is attached to.
+
+    Asked by inode first: the path that the kernel tells is that of the one who attached the file,
+    which is another one in a container or a chroot. Who may not open the devices goes by it.
+    """
+    for device in Path("/dev").glob("loop[0-9]*"):
+        with suppress(OSError):  # not attached, a partition, or not to be opened
+            if _attached_file(device) == (status.st_dev, status.st_ino):
+                yield device.name
     for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
         with suppress(OSError):
-            yield backing.parts[-3], backing.read_text(errors="surrogateescape").rstrip("\n")
+            path = backing.read_text(errors="surrogateescape").rstrip("\n")
+            if _is_same_file(path, status):
+                yield backing.parts[-3]
+
+
+def _attached_file(device: Path) -> tuple[int, int]:
+    """Device and inode numbers of the file that a loop device stands for, see loop(4)."""
+    descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        answer = fcntl.ioctl(descriptor, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64_BYTES))
+    finally:
+        os.close(descriptor)
+    found = struct.unpack_from("<QQ", answer)
+    return found[0], found[1]
 
 
 def _is_same_file(path: str, status: os.stat_result) -> bool:
