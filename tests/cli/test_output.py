@@ -176,3 +176,12 @@ def test_progress_on_a_terminal_is_a_bar_on_stderr(
     assert written.out == ""
     assert "Copying [bold]" in written.err
     assert "100%" in written.err
+
+
+def test_json_holds_every_name_and_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b[2J \x9b2J \x85 \x7f \u202e \u2028 \ud800 é 漢"
+    output.print_json({"name": name})
+    text = capsys.readouterr().out
+    assert json.loads(text) == {"name": name}
+    assert set(text) & set("\x1b\x9b\x85\x7f\u202e\u2028\ud800") == set()
+    assert "é 漢" in text

@@ -6,7 +6,6 @@ is a bar on a terminal and a plain line per phase elsewhere.
 
 import json
 import os
-import re
 import sys
 import time
 import traceback
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
 _PLAIN_INTERVAL_S = 10.0
 _WRITING_DIRECTIONS = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _UNSEEN = dict.fromkeys((*range(32), *range(127, 160), 8232, 8233, *_WRITING_DIRECTIONS), " ")
-_SURROGATES = re.compile("[\ud800-\udfff]")
+_ESCAPED_IN_JSON = {
+    code: f"\\u{code:04x}" for code in (*_UNSEEN, *range(0xD800, 0xE000)) if code >= 32
+}
 _SIZE_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -44,9 +45,12 @@ options = Options()
 
 
 def print_json(value: object) -> None:
-    """Print one JSON document: dataclasses, mappings, enums, paths, times, bytes (as hex)."""
+    """Print one JSON document: dataclasses, mappings, enums, paths, times, bytes (as hex).
+
+    What could move a cursor or turn the writing direction is escaped, as is what is no UTF-8.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, default=_plain)
-    _write(sys.stdout, _SURROGATES.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
+    _write(sys.stdout, text.translate(_ESCAPED_IN_JSON))
 
 
 def print_line(text: str = "") -> None:
