@@ -14,6 +14,7 @@ import selectors
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,18 @@ log = logging.getLogger("wimsmith.offline")
 Poll = Callable[[], None]
 """Called about ten times a second while a child runs; raises to end it, for example `Cancelled`."""
 
+CRASHES = frozenset(
+    -number
+    for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+)
+"""Statuses of a program that its own mistake ended."""
+OVERRUNS = frozenset((-signal.SIGXCPU, -signal.SIGXFSZ))
+"""Statuses of a program that a limit on time or file size ended."""
+
+_BOOT = (
+    "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
 _POLL_S = 0.1
 _READ_BYTES = 65_536
 _ERROR_TEXT_BYTES = 65_536
@@ -66,6 +79,16 @@ class Completed:
         """Last line the program wrote to stderr, for messages."""
         lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
+
+
+def python_module(module: str, *options: str) -> list[str]:
+    """Command that runs a module of this package in a Python of its own.
+
+    Without the variables and folders of the user, and without writing bytecode: a limit on the
+    size of files would cut it off.
+    """
+    root = os.fspath(Path(__file__).parent.parent)
+    return [sys.executable, "-I", "-B", *options, "-c", _BOOT, root, module]
 
 
 def run(

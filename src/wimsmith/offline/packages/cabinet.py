@@ -4,29 +4,20 @@ The child writes files named by number into an empty folder, so no name of a str
 this server's file system; names are checked here and kept beside the number.
 """
 
-import os
 import shutil
-import signal
-import sys
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import wimsmith
 from wimsmith.errors import DamagedPackage, LimitExceeded, WorkerFailed
 from wimsmith.offline.packages.cablisting import CabinetEntry, list_cabinet
 from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
 from wimsmith.offline.progress import Event, Progress, silent
-from wimsmith.process import Completed, Limits, run
+from wimsmith.process import CRASHES, OVERRUNS, Completed, Limits, python_module, run
 
 _DAMAGED_STATUS = 3
 _MEMORY_STATUS = 4
-_CRASHES = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
-_OVERRUNS = {-signal.SIGXCPU, -signal.SIGXFSZ}
-_BOOT = (
-    "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
-    "runpy.run_module('wimsmith.offline.packages.cabworker', run_name='__main__', alter_sys=True)"
-)
+_WORKER = "wimsmith.offline.packages.cabworker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +83,8 @@ def _check_free_space(entries: Iterable[CabinetEntry], folder: Path) -> None:
 def _run_worker(
     cabinet: Path, folder: Path, numbers: bytes, limits: PackageLimits, watcher: "_Watcher"
 ) -> None:
-    root = os.fspath(Path(wimsmith.__file__).parent.parent)
     done = run(
-        [sys.executable, "-I", "-c", _BOOT, root, cabinet.absolute(), folder.absolute()],
+        [*python_module(_WORKER), cabinet.absolute(), folder.absolute()],
         cwd=Path("/"),
         stdin=numbers,
         timeout_s=limits.wall_s,
@@ -114,9 +104,9 @@ def _run_worker(
 def _failure(done: Completed) -> DamagedPackage | LimitExceeded | WorkerFailed:
     if done.returncode == _DAMAGED_STATUS:
         return DamagedPackage(done.error_text)
-    if done.returncode in _CRASHES:
+    if done.returncode in CRASHES:
         return DamagedPackage("the cabinet reader crashed on it")
-    if done.returncode == _MEMORY_STATUS or done.returncode in _OVERRUNS:
+    if done.returncode == _MEMORY_STATUS or done.returncode in OVERRUNS:
         return LimitExceeded("expanding the cabinet took too much memory or time")
     return WorkerFailed(f"expanding a cabinet: status {done.returncode} {done.error_text}".rstrip())
 

@@ -6,35 +6,26 @@ sizes stated for the targets can need. Whatever it meets becomes one error of ou
 
 import json
 import os
-import signal
-import sys
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-import wimsmith
 from wimsmith.errors import DamagedDelta, LimitExceeded, NotSupported, WimsmithError, WorkerFailed
 from wimsmith.offline.manifests.xmlreader import MAX_XML_BYTES
 from wimsmith.offline.packages.delta import MAX_TARGET_BYTES
 from wimsmith.offline.packages.deltaworker import FAILED_STATUS, MEMORY_STATUS, Work
 from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
 from wimsmith.offline.progress import Event, Progress, silent
-from wimsmith.process import Completed, Limits, run
+from wimsmith.process import CRASHES, OVERRUNS, Completed, Limits, python_module, run
 
-_CRASHES = {-signal.SIGSEGV, -signal.SIGBUS, -signal.SIGABRT, -signal.SIGFPE, -signal.SIGILL}
-_OVERRUNS = {-signal.SIGXCPU, -signal.SIGXFSZ}
 _ERRORS: dict[str, type[WimsmithError]] = {
     error.code: error for error in (DamagedDelta, LimitExceeded)
 }
-_NO_BYTECODE = ("-B",)  # it would be cut off at the size that files may have
-_BOOT = (
-    "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
-    "runpy.run_module('wimsmith.offline.packages.deltaworker', run_name='__main__', alter_sys=True)"
-)
 _MEMORY_AT_REST_BYTES = 256 << 20
 _MEMORY_PER_BYTE = 6
 _CPU_AT_REST_S = 30
 _SLOWEST_BYTES_PER_S = 50_000
+_WORKER = "wimsmith.offline.packages.deltaworker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +69,9 @@ def expand_deltas(
         return
     work = [_work(job, folder) for job in jobs]
     sizes = _most_bytes(jobs, limits)
-    root = os.fspath(Path(wimsmith.__file__).parent.parent)
     watcher = _Watcher(jobs, progress)
     done = run(
-        [sys.executable, *_NO_BYTECODE, "-I", "-c", _BOOT, root, folder.absolute()],
+        [*python_module(_WORKER), folder.absolute()],
         cwd=Path("/"),
         stdin=json.dumps([astuple(one) for one in work]).encode(),
         timeout_s=limits.wall_s,
@@ -136,9 +126,9 @@ def _failure(done: Completed, jobs: Sequence[DeltaJob]) -> WimsmithError:
         if failure["code"] == NotSupported.code:
             return NotSupported(failure["reason"], about)
         return _ERRORS.get(failure["code"], DamagedDelta)(about)
-    if done.returncode in _CRASHES:
+    if done.returncode in CRASHES:
         return DamagedDelta("expanding it crashed")
-    if done.returncode == MEMORY_STATUS or done.returncode in _OVERRUNS:
+    if done.returncode == MEMORY_STATUS or done.returncode in OVERRUNS:
         return LimitExceeded("expanding deltas took too much memory or time")
     return WorkerFailed(f"expanding deltas: status {done.returncode} {done.error_text}".rstrip())
 

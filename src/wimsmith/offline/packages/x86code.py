@@ -12,7 +12,6 @@ from wimsmith.offline.packages.petransform import Rewriting
 
 _CALL = re.compile(rb"\xe8")
 _JUMP = re.compile(rb"\xe9|\x0f[\x80-\x8f]")
-_NEAR_JUMP = 0xE9
 _SHORT_JUMP, _SHORT_CONDITION = 0xEB, 0x70
 _FILTERED_TAIL_BYTES = 10
 _NO_NATIVE_CODE = 1

@@ -11,7 +11,6 @@ import logging
 import os
 import select
 import signal
-import sys
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -19,7 +18,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import wimsmith
 from wimsmith.errors import (
     Cancelled,
     DamagedWim,
@@ -36,7 +34,7 @@ from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.wim import _frames
 from wimsmith.offline.wim._workerlog import LogLines
 from wimsmith.offline.wim.libwim_versions import note_version
-from wimsmith.process import Limits, describe_status, spawn
+from wimsmith.process import Limits, describe_status, python_module, spawn
 
 log = logging.getLogger("wimsmith.offline")
 
@@ -71,11 +69,7 @@ _DEATH_HINT = (
     "else the input may be hostile or damaged."
 )
 _MEMORY_HINT = "Nothing was changed. Close other programs, or give this machine more memory."
-# -I and -S: no environment, no user or site packages; our package and the standard library only.
-_BOOT = (
-    "import runpy, sys; sys.path.append(sys.argv.pop(1)); "
-    "runpy.run_module('wimsmith.offline.wim._worker_main', run_name='__main__', alter_sys=True)"
-)
+_WORKER = "wimsmith.offline.wim._worker_main"
 
 
 class Worker:
@@ -103,8 +97,7 @@ class Worker:
         grace_s: float = _GRACE_S,
     ) -> None:
         folders = [os.fspath(path.absolute()) for path in writable]
-        root = Path(wimsmith.__file__).parent.parent
-        command = (sys.executable, "-I", "-S", "-B", "-c", _BOOT, root)
+        command = python_module(_WORKER, "-S")  # the standard library and our own package only
         place = {"TMPDIR": folders[0] if folders else _NOWHERE}
         self._child = spawn(
             command,
