@@ -18,7 +18,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 ROOT = Path(__file__).resolve().parent
 SOURCE_ROOT = ROOT / "src"
-PACKAGE = SOURCE_ROOT / "wimsmith" / "offline" / "packages"
+PACKAGE = SOURCE_ROOT / "wimsmith" / "offline" / "packages" / "deltas"
 MODULES = (
     "bits",
     "rift",
@@ -109,7 +109,7 @@ def _build(folder: Path) -> None:
 
     extensions = [
         Extension(
-            f"wimsmith.offline.packages.{module}",
+            f"wimsmith.offline.packages.deltas.{module}",
             [str((PACKAGE / f"{module}.py").relative_to(ROOT))],
             extra_compile_args=["-O2", "-g0"],
             extra_link_args=["-s"],

@@ -12,7 +12,7 @@ from bench.rows import REAL, Row, measure
 from offline.packages.indexed import Index, real_indexes
 from offline.packages.interpreted import interpreted, is_compiled
 from offline.packages.made import Copy, delta, patch_stream
-from wimsmith.offline.packages import delta as installed
+from wimsmith.offline.packages.deltas import delta as installed
 
 Apply = Callable[..., bytes]
 _MANIFEST_ROUNDS = 10

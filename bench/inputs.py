@@ -14,11 +14,11 @@ from pathlib import Path
 from bench.rows import apart
 from wimsmith.offline.changes import Times
 from wimsmith.offline.security import compile_sddl
-from wimsmith.offline.wim import budget
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.tree import Tree
-from wimsmith.offline.wim.worker import CodecPool
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.workers import budget
+from wimsmith.offline.wim.workers.worker import CodecPool
+from wimsmith.offline.wim.writing.write import write_wim
 
 HIVE = "Windows/System32/config/SOFTWARE"
 HIVE_BYTES = 10_000_000

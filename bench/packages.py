@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.rows import REAL, Row, measure
-from wimsmith.offline.packages.cabinet import expand_cabinet
+from wimsmith.offline.packages.containers.cabinet import expand_cabinet
 from wimsmith.offline.packages.package import expand
 from wimsmith.practice.cabinet import build_cabinet
 from wimsmith.practice.presets import preset

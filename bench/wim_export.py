@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bench.inputs import large_image, small_image
 from bench.rows import Row, measure
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.export import export_images
-from wimsmith.offline.wim.making import AS_IT_IS, Packing
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.verbs.export import export_images
+from wimsmith.offline.wim.writing.making import AS_IT_IS, Packing
 
 _RUNS = 2
 _LEVEL = 20

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bench.inputs import many_files
 from bench.rows import Row, apart, measure
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.counting import count_content
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.counting import count_content
+from wimsmith.offline.wim.workers.worker import WorkerCodec
 
 _FILES = 12_000
 _RUNS = 3

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.inputs import large_image
 from bench.rows import Row, measure
-from wimsmith.offline.wim.verify import verify_wim
+from wimsmith.offline.wim.verbs.verify import verify_wim
 
 _RUNS = 2
 

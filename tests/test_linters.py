@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 VIOLATIONS = {
     "offline/paths.py": "import wimsmith.logs",
-    "offline/wim/header.py": "import wimsmith.offline.registry",
+    "offline/wim/format/header.py": "import wimsmith.offline.registry",
     "practice/names.py": "import wimsmith.offline.manifests",
     "cli/output.py": "import wimsmith.db",
     "cli/image.py": "import wimsmith.images.service",

@@ -75,7 +75,7 @@ def test_levels_become_the_three_colours_of_the_viewer(level: int, kind: int) ->
 
 
 def test_a_dism_line_has_the_columns_of_dism_log(new_york: None) -> None:
-    one = made("Opened /srv/install.wim", logging.WARNING, "wimsmith.offline.wim.container")
+    one = made("Opened /srv/install.wim", logging.WARNING, "wimsmith.offline.wim.format.container")
     with logs.context(image="WSM00001"):
         line = logs.DismFormatter().format(one)
     assert line == (

@@ -7,7 +7,7 @@ import pytest
 from cli.wimkit import TEXT, document, imagex, printed
 from wimsmith.cli.main import run
 from wimsmith.errors import DamagedWim, NotFound
-from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.format.container import open_wim
 
 
 @pytest.fixture

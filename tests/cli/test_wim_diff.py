@@ -9,7 +9,7 @@ from offline.test_compare import hive, with_hives
 from offline.wim.images import COMPONENT, INSTALLER, rich, sha1, write
 from wimsmith.errors import NoSuchIndex, NotFound
 from wimsmith.offline.changes import Times
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.writing.write import write_wim
 
 DIFFERENT = 1
 TOOL = "Windows/System32/tool.dll"

@@ -22,7 +22,7 @@ from wimsmith.errors import (
     UnsafePath,
 )
 from wimsmith.offline.security import display_sddl, inherit
-from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.format.container import open_wim
 
 TOOL = "Windows/System32/tool.dll"
 NOTES = "Windows/System32/notes with spaces.txt"

@@ -14,8 +14,8 @@ import pytest
 
 from wimsmith.cli.main import run
 from wimsmith.errors import NotFound, NotSupported
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
 
 FLAGS_AT, VERSION_AT, CHUNK_SIZE_AT, XML_AT = 16, 12, 20, 72
 CONTENT = b"some text that is packed well " * 9000

@@ -16,9 +16,9 @@ from offline.wim.images import COMPONENT, TIMES, rich, write
 from offline.wim.judges import run as judged
 from wimsmith.cli.main import run
 from wimsmith.errors import InvalidInput, NoSuchIndex, NotFound
-from wimsmith.offline.wim.document import ImageEdit, WindowsInfo
-from wimsmith.offline.wim.tree import Reparse, Tree
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.document import ImageEdit, WindowsInfo
+from wimsmith.offline.wim.format.tree import Reparse, Tree
+from wimsmith.offline.wim.writing.write import write_wim
 
 SYMBOLIC_LINK = 0xA000_000C
 WINDOWS = WindowsInfo(

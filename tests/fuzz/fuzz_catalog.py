@@ -16,9 +16,9 @@ from fuzz.mutation import feed
 from offline.packages import madesignatures as made
 from offline.packages.made import signed_catalog
 from offline.packages.mutatedsignatures import changed
-from wimsmith.offline.packages.catalog import parse_catalog
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy, verify_catalog, verify_file
+from wimsmith.offline.packages.trust.catalog import parse_catalog
+from wimsmith.offline.packages.trust.following import TrustPolicy, verify_catalog, verify_file
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.practice.root import PracticeRoot
 
 _WORLD = made.world()

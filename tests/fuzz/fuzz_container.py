@@ -17,12 +17,12 @@ from fuzz.mutation import feed, mutate
 from offline.packages.made import mum
 from offline.packages.madeindex import made_index
 from offline.packages.mutatedcontainers import mutated_cabinet, mutated_index, seed_cabinet
-from wimsmith.offline.packages.cablisting import MAGIC, list_cabinet
 from wimsmith.offline.packages.compdb import parse_compdb
-from wimsmith.offline.packages.containerindex import ordered, parse_container_index
-from wimsmith.offline.packages.ipd import summarize
-from wimsmith.offline.packages.msu import parse_order, parse_properties
-from wimsmith.offline.packages.psfx import stream_index, summarize_differentials
+from wimsmith.offline.packages.containers.cablisting import MAGIC, list_cabinet
+from wimsmith.offline.packages.containers.containerindex import ordered, parse_container_index
+from wimsmith.offline.packages.containers.ipd import summarize
+from wimsmith.offline.packages.containers.msu import parse_order, parse_properties
+from wimsmith.offline.packages.containers.psfx import stream_index, summarize_differentials
 
 _TOP = mum("Made-Package")
 _COMPOSITION = b'<CompDB Type="BuildUpdate" OSVersion="10.0.26100.1"><Packages/></CompDB>'

@@ -16,8 +16,8 @@ from offline.packages.made import Copy
 from offline.packages.madepa19 import Source, compressed, patch, stored, with_checksum
 from offline.packages.mutateddelta import made_seeds, mutated, mutated_program
 from wimsmith.errors import WimsmithError
-from wimsmith.offline.packages.dcm import expand_dcm
-from wimsmith.offline.packages.delta import apply_delta, stated_bytes
+from wimsmith.offline.packages.deltas.dcm import expand_dcm
+from wimsmith.offline.packages.deltas.delta import apply_delta, stated_bytes
 
 _MAX_TARGET_BYTES = 1 << 20
 _BASE = made_seeds()[0][0]

@@ -13,10 +13,10 @@ from fuzz.guided import run
 from fuzz.mutation import feed
 from wimsmith.offline.manifests.component import parse_component
 from wimsmith.offline.manifests.package import parse_package
-from wimsmith.offline.packages.cablisting import list_cabinet
-from wimsmith.offline.packages.catalog import parse_catalog
-from wimsmith.offline.packages.dcm import base_manifest_candidates, expand_dcm
-from wimsmith.offline.packages.delta import apply_delta
+from wimsmith.offline.packages.containers.cablisting import list_cabinet
+from wimsmith.offline.packages.deltas.dcm import base_manifest_candidates, expand_dcm
+from wimsmith.offline.packages.deltas.delta import apply_delta
+from wimsmith.offline.packages.trust.catalog import parse_catalog
 
 _MAX_TARGET_BYTES = 1 << 20
 

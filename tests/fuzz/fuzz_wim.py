@@ -11,10 +11,10 @@ from pathlib import Path
 
 from fuzz.guided import run
 from fuzz.mutation import feed
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.document import Document
-from wimsmith.offline.wim.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.document import Document
+from wimsmith.offline.wim.format.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 _CODEC = LibwimCodec()
 

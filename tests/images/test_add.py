@@ -13,8 +13,8 @@ import pytest
 
 from offline.wim.handmade import Handmade
 from sitekit import Api, Practice, sha256
-from wimsmith.offline.wim.header import HEADER_BYTES, VERSION_SOLID, Header, Location
-from wimsmith.offline.wim.split import split_wim
+from wimsmith.offline.wim.format.header import HEADER_BYTES, VERSION_SOLID, Header, Location
+from wimsmith.offline.wim.verbs.split import split_wim
 
 
 def test_inspecting_shows_the_indexes_and_stores_nothing(api: Api, practice: Practice) -> None:

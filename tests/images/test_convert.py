@@ -11,8 +11,8 @@ import pytest
 from sitekit import Api, Practice, sha256
 from wimsmith.errors import Cancelled
 from wimsmith.images import convert as converting
-from wimsmith.offline.wim.export import Selection, export_images
-from wimsmith.offline.wim.making import Announcement
+from wimsmith.offline.wim.verbs.export import Selection, export_images
+from wimsmith.offline.wim.writing.making import Announcement
 
 
 def wimlib(*arguments: object) -> str:

@@ -24,8 +24,8 @@ from wimsmith import process
 from wimsmith.cli.main import main
 from wimsmith.offline.changes import ChangeSet, Content, PutFile
 from wimsmith.offline.commit import commit
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.workers.worker import WorkerCodec
 
 SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of linux/prctl.h
 HEAD = struct.Struct("7i")
@@ -42,7 +42,7 @@ def serve() -> None:
     process._KEPT_VARIABLES += kept  # type: ignore[assignment]  # workers are under test as well
     for package in (wimsmith.cli.wim, wimsmith.cli.hive, wimsmith.offline.wim):
         for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            if module.name != "wimsmith.offline.wim._worker_main":
+            if module.name != "wimsmith.offline.wim.workers._worker_main":
                 importlib.import_module(module.name)
     sys.stdout.write("ready\n")
     sys.stdout.flush()

@@ -19,10 +19,10 @@ from sitekit import Practice, sha256
 from wimsmith.app import job_steps
 from wimsmith.db.engine import Database
 from wimsmith.images.models import Image, ImageVersion
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.export import export_images
-from wimsmith.offline.wim.making import Packing
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.verbs.export import export_images
+from wimsmith.offline.wim.writing.making import Packing
 from wimsmith.site.drive import FOLDER
 from wimsmith.storage.models import BlobLease
 

@@ -22,9 +22,9 @@ from wimsmith.cli.main import run as wimsmith
 from wimsmith.offline.changes import ChangeSet, Remove
 from wimsmith.offline.commit import commit
 from wimsmith.offline.edit import edit_image
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 VOLUME_BYTES = 16 << 20
 NOW = 133_600_000_000_000_000

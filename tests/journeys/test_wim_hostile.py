@@ -15,10 +15,10 @@ from offline.wim.handmade import METADATA, Handmade, sha1
 from wimsmith.cli.main import run
 from wimsmith.errors import Cancelled, WimsmithError
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim.extract import extract_image
-from wimsmith.offline.wim.metadata import serialize_metadata
-from wimsmith.offline.wim.staging import PREFIX, remove_tree
-from wimsmith.offline.wim.tree import Attribute, Entry, Reparse, Stream, Tree
+from wimsmith.offline.wim.format.metadata import serialize_metadata
+from wimsmith.offline.wim.format.tree import Attribute, Entry, Reparse, Stream, Tree
+from wimsmith.offline.wim.verbs.extract import extract_image
+from wimsmith.offline.wim.writing.staging import PREFIX, remove_tree
 
 SYMLINK, JUNCTION = 0xA000_000C, 0xA000_0003
 DATA = b"evil content"

@@ -13,12 +13,12 @@ from offline.wim import ntfs
 from offline.wim.images import TIMES, rich, sha1, write
 from offline.wim.judges import run
 from wimsmith.offline.registry import Hive, ValueType, encode_dword, encode_text
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.split import split_wim
-from wimsmith.offline.wim.staging import PREFIX
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.verbs.split import split_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.writing.staging import PREFIX
+from wimsmith.offline.wim.writing.write import write_wim
 
 PART_BYTES = "60K"
 REG = (

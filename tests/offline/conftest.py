@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from wimsmith.offline.wim.container import Wim, open_wim
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.format.container import Wim, open_wim
+from wimsmith.offline.wim.workers.worker import WorkerCodec
 from wimsmith.practice.image import build_image
 from wimsmith.practice.root import PracticeRoot
 from wimsmith.practice.spec import ImageSpec

@@ -10,13 +10,13 @@ from offline.wim import judges
 from wimsmith.errors import Cancelled
 from wimsmith.offline import backends
 from wimsmith.offline.backends import NativeBackend, UpdateOutcome
-from wimsmith.offline.components.install import ApplyOptions
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy
+from wimsmith.offline.components.install.apply import ApplyOptions
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.offline.progress import Event
 from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Verdict
-from wimsmith.offline.wim.codec import Codec
-from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.format.codec import Codec
+from wimsmith.offline.wim.format.container import open_wim
 from wimsmith.practice.presets import preset
 from wimsmith.practice.root import PracticeRoot
 from wimsmith.practice.updates import build_update

@@ -23,11 +23,11 @@ from wimsmith.offline.commit import _prove, commit
 from wimsmith.offline.facts import CURRENT_VERSION
 from wimsmith.offline.image import open_view
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim import plan
-from wimsmith.offline.wim.codec import Codec
-from wimsmith.offline.wim.container import Wim, open_wim
-from wimsmith.offline.wim.metadata import serialize_metadata
-from wimsmith.offline.wim.tree import Tree
+from wimsmith.offline.wim.format.codec import Codec
+from wimsmith.offline.wim.format.container import Wim, open_wim
+from wimsmith.offline.wim.format.metadata import serialize_metadata
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.writing import plan
 
 NOW = 133_000_000_000_000_000
 SOFTWARE = "Windows/System32/config/SOFTWARE"

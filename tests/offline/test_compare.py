@@ -17,8 +17,8 @@ from wimsmith.offline.compare import (
     compare_trees,
 )
 from wimsmith.offline.registry import Hive
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.tree import EMPTY_SHA1, ZERO_SHA1, Entry, Reparse, Tree
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.tree import EMPTY_SHA1, ZERO_SHA1, Entry, Reparse, Tree
 
 TOOL, SOFTWARE = "Windows/System32/tool.dll", "Windows/System32/config/SOFTWARE"
 

@@ -30,8 +30,8 @@ from wimsmith.offline.edit import (
 )
 from wimsmith.offline.image import ImageView
 from wimsmith.offline.progress import Event, silent
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.container import Wim, open_wim
+from wimsmith.offline.wim.format.container import Wim, open_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 NOW = 133_000_000_000_000_000
 

@@ -21,8 +21,8 @@ from offline.wim.test_unusual import unusual
 from offline.wim.test_write import comparable, ntfs_volume
 from wimsmith.offline.edit import Add, Delete, Edit, MakeFolder, Move, Replace, edit_image
 from wimsmith.offline.security import inherit
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 DIRECTORY, ARCHIVE, REPARSE, ENCRYPTED = 0x10, 0x20, 0x400, 0x4000
 WRITTEN_NS = 1_600_000_000_000_000_000

@@ -21,7 +21,7 @@ from wimsmith.offline.changes import (
 from wimsmith.offline.facts import PackageState, control_set, image_facts
 from wimsmith.offline.image import open_view
 from wimsmith.offline.security import compile_sddl, display_sddl, inherit
-from wimsmith.offline.wim.container import Wim
+from wimsmith.offline.wim.format.container import Wim
 
 HOSTS = "Windows/System32/drivers/etc/hosts"
 

@@ -12,14 +12,14 @@ from oracle.want import ImageWant
 from wimsmith.offline.backends import NativeBackend, UpdateOutcome
 from wimsmith.offline.changes import ChangeSet
 from wimsmith.offline.commit import commit
-from wimsmith.offline.components.install import ApplyOptions
-from wimsmith.offline.packages.dcm import expand_dcm, is_dcm
-from wimsmith.offline.packages.roots import microsoft_anchors
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy
+from wimsmith.offline.components.install.apply import ApplyOptions
+from wimsmith.offline.packages.deltas.dcm import expand_dcm, is_dcm
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.roots import microsoft_anchors
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.offline.verdicts import Verdict
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.workers.worker import WorkerCodec
 from wimsmith.practice.image import build_image
 from wimsmith.practice.root import PracticeRoot
 from wimsmith.practice.spec import ImageSpec, PackageSpec, StoreFlags, ThumbprintRule, UpdateSpec

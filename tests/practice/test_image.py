@@ -354,7 +354,7 @@ def test_the_base_manifest_lies_inside_the_stack(build: Builder, tmp_path: Path)
 
 
 def test_compressed_with_the_codec_it_is_the_same_tree(tmp_path: Path, root: PracticeRoot) -> None:
-    worker = pytest.importorskip("wimsmith.offline.wim.worker")
+    worker = pytest.importorskip("wimsmith.offline.wim.workers.worker")
     with worker.WorkerCodec() as codec:
         build_image(SMALL, tmp_path / "lzx.wim", root=root, codec=codec)
     build_image(SMALL, tmp_path / "plain.wim", root=root)

@@ -9,7 +9,7 @@ import pytest
 
 from sitekit import Api, Practice, sha256
 from wimsmith.errors import Interrupted
-from wimsmith.offline.packages.kinds import Obstacle
+from wimsmith.offline.packages.containers.kinds import Obstacle
 from wimsmith.offline.packages.planning import planned_facts
 from wimsmith.offline.progress import Event
 from wimsmith.practice.cabinet import build_cabinet

@@ -17,7 +17,7 @@ from wimsmith.cli.output import (
     show,
 )
 from wimsmith.errors import InvalidInput
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.workers.worker import WorkerCodec
 from wimsmith.practice.image import build_image
 from wimsmith.practice.names import Identity
 from wimsmith.practice.presets import internet_explorer, preset, preset_names, stand_in

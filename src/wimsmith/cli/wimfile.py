@@ -10,10 +10,10 @@ from cyclopts import Parameter
 
 from wimsmith.errors import InvalidInput, NotFound
 from wimsmith.offline.filetime import to_datetime
-from wimsmith.offline.wim.codec import Codec
-from wimsmith.offline.wim.container import Wim, open_wim
-from wimsmith.offline.wim.tree import Attribute, Entry, Tree
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.format.codec import Codec
+from wimsmith.offline.wim.format.container import Wim, open_wim
+from wimsmith.offline.wim.format.tree import Attribute, Entry, Tree
+from wimsmith.offline.wim.workers.worker import WorkerCodec
 
 References = Annotated[
     tuple[Path, ...],

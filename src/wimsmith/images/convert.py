@@ -11,9 +11,9 @@ from pathlib import Path
 from wimsmith.errors import PathUnreachable
 from wimsmith.jobs.port import Job
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.export import export_images
-from wimsmith.offline.wim.making import AS_IT_IS, Announce, Announcement, Packing, untold
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.verbs.export import export_images
+from wimsmith.offline.wim.writing.making import AS_IT_IS, Announce, Announcement, Packing, untold
 from wimsmith.storage.files import hash_file
 
 log = logging.getLogger("wimsmith.images")

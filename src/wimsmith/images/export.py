@@ -11,8 +11,8 @@ from wimsmith.errors import AlreadyExists, Cancelled, Interrupted, WimsmithError
 from wimsmith.images.convert import packing_for
 from wimsmith.offline.durable import fsync_folder
 from wimsmith.offline.progress import Progress
-from wimsmith.offline.wim.export import export_images
-from wimsmith.offline.wim.making import Announce, untold
+from wimsmith.offline.wim.verbs.export import export_images
+from wimsmith.offline.wim.writing.making import Announce, untold
 from wimsmith.storage.files import name_new
 
 log = logging.getLogger("wimsmith.images")

@@ -13,13 +13,13 @@ from wimsmith.offline.facts import ImageFacts, InstalledPackage, image_facts
 from wimsmith.offline.filetime import to_datetime
 from wimsmith.offline.image import open_view
 from wimsmith.offline.progress import Event, Progress, silent
-from wimsmith.offline.wim.container import Kind, Wim, open_wim
-from wimsmith.offline.wim.counting import count_content
-from wimsmith.offline.wim.document import ImageInfo, WindowsInfo
-from wimsmith.offline.wim.remedies import EXPORT_AS_LZX, EXPORT_DELTA, JOIN
-from wimsmith.offline.wim.tree import EMPTY_SHA1
-from wimsmith.offline.wim.watch import Watch
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.format.container import Kind, Wim, open_wim
+from wimsmith.offline.wim.format.counting import count_content
+from wimsmith.offline.wim.format.document import ImageInfo, WindowsInfo
+from wimsmith.offline.wim.format.remedies import EXPORT_AS_LZX, EXPORT_DELTA, JOIN
+from wimsmith.offline.wim.format.tree import EMPTY_SHA1
+from wimsmith.offline.wim.workers.worker import WorkerCodec
+from wimsmith.offline.wim.writing.watch import Watch
 
 _NOT_WHOLE = {
     Kind.SPLIT: ("part of a split set", JOIN),

@@ -11,16 +11,17 @@ from pathlib import Path
 from wimsmith.errors import DamagedInput, LimitExceeded, NotSupported, Untrusted
 from wimsmith.offline import changes
 from wimsmith.offline.commit import CommitReport, commit
-from wimsmith.offline.components.install import ApplyOptions, Outcome, apply, refused
+from wimsmith.offline.components.install.apply import ApplyOptions, apply
+from wimsmith.offline.components.outcome import Outcome, refused
 from wimsmith.offline.image import ImageView, open_view
 from wimsmith.offline.packages.package import expand
-from wimsmith.offline.packages.trust import verify_file
+from wimsmith.offline.packages.trust.following import verify_file
 from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.verdicts import Finding, Verdict
-from wimsmith.offline.wim.budget import codec_workers
-from wimsmith.offline.wim.making import opened
-from wimsmith.offline.wim.watch import Watch
-from wimsmith.offline.wim.worker import CodecPool
+from wimsmith.offline.wim.workers.budget import codec_workers
+from wimsmith.offline.wim.workers.worker import CodecPool
+from wimsmith.offline.wim.writing.making import opened
+from wimsmith.offline.wim.writing.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from wimsmith.offline.image import HIVE_PATHS, ImageView, open_view
 from wimsmith.offline.progress import Progress, silent
 from wimsmith.offline.registry.hive import Hive
 from wimsmith.offline.registry.values import ValueType
-from wimsmith.offline.wim.codec import Codec
-from wimsmith.offline.wim.container import Wim
-from wimsmith.offline.wim.contents import sha1_of
-from wimsmith.offline.wim.document import ImageEdit
-from wimsmith.offline.wim.tree import Tree
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.codec import Codec
+from wimsmith.offline.wim.format.container import Wim
+from wimsmith.offline.wim.format.contents import sha1_of
+from wimsmith.offline.wim.format.document import ImageEdit
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.writing.write import write_wim
 
 _CURRENT_VERSION = r"Microsoft\Windows NT\CurrentVersion"
 

@@ -11,9 +11,9 @@ from wimsmith.offline.registry.base import MAX_HIVE_BYTES
 from wimsmith.offline.registry.diff import HiveDifference, diff_hives
 from wimsmith.offline.registry.hive import Hive
 from wimsmith.offline.registry.logs import LOG_SUFFIXES
-from wimsmith.offline.wim.behind import read_behind
-from wimsmith.offline.wim.container import Wim
-from wimsmith.offline.wim.tree import EMPTY_SHA1, ZERO_SHA1, Entry, Inode, Tree
+from wimsmith.offline.wim.format.behind import read_behind
+from wimsmith.offline.wim.format.container import Wim
+from wimsmith.offline.wim.format.tree import EMPTY_SHA1, ZERO_SHA1, Entry, Inode, Tree
 
 _HIVE_SIGNATURE = b"regf"
 _SMALLEST_HIVE_BYTES = 8192

@@ -28,9 +28,9 @@ from wimsmith.offline.inplace import hold_for_replacing
 from wimsmith.offline.intake import Intake, SourceLinks, file_written, refuse_short_name
 from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.security import stored_descriptor
-from wimsmith.offline.wim.codec import Codec
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.tree import Entry, Tree
+from wimsmith.offline.wim.format.codec import Codec
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.tree import Entry, Tree
 
 _ROOT = "that is the root of the image"
 _OVERWRITE = "Say --overwrite to replace it."

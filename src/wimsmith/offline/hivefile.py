@@ -23,7 +23,7 @@ from wimsmith.offline.registry.diff import diff_hives
 from wimsmith.offline.registry.hive import Hive, Key
 from wimsmith.offline.registry.logs import LOG_SUFFIXES
 from wimsmith.offline.registry.names import split_path
-from wimsmith.offline.wim.staging import Staging
+from wimsmith.offline.wim.writing.staging import Staging
 
 _WIM_SIGNATURES = (b"MSWIM\0\0\0", b"WLPWM\0\0\0")
 _NAME_AT, _NAME_BYTES = 48, 64

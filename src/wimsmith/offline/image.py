@@ -23,8 +23,8 @@ from wimsmith.offline.registry.base import MAX_HIVE_BYTES
 from wimsmith.offline.registry.hive import Hive
 from wimsmith.offline.registry.logs import LOG_SUFFIXES
 from wimsmith.offline.security import inherit
-from wimsmith.offline.wim.container import MAX_BLOB_BYTES, Wim
-from wimsmith.offline.wim.tree import EMPTY_SHA1, Entry, Tree
+from wimsmith.offline.wim.format.container import MAX_BLOB_BYTES, Wim
+from wimsmith.offline.wim.format.tree import EMPTY_SHA1, Entry, Tree
 
 _CONFIG = "Windows/System32/config"
 HIVE_PATHS: Mapping[str, str] = MappingProxyType(

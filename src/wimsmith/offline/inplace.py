@@ -4,8 +4,8 @@ import fcntl
 import os
 
 from wimsmith.errors import InvalidState
-from wimsmith.offline.wim.container import Wim
-from wimsmith.offline.wim.replacing import check_replaceable
+from wimsmith.offline.wim.format.container import Wim
+from wimsmith.offline.wim.writing.replacing import check_replaceable
 
 
 def hold_for_replacing(wim: Wim) -> None:

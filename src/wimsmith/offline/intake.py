@@ -23,7 +23,7 @@ from wimsmith.offline.changes import (
     TreeEdit,
 )
 from wimsmith.offline.progress import Event, Progress
-from wimsmith.offline.wim.tree import MAX_LINKS, Attribute, Tree
+from wimsmith.offline.wim.format.tree import MAX_LINKS, Attribute, Tree
 
 _FILETIME_OF_1970 = 116_444_736_000_000_000
 _KINDS = {

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from wimsmith.errors import AlreadyExists
 from wimsmith.offline.progress import Event, Progress, silent
-from wimsmith.offline.wim.codec import Codec
-from wimsmith.offline.wim.document import ImageEdit, WindowsInfo
-from wimsmith.offline.wim.tree import Tree
-from wimsmith.offline.wim.write import WriteReport, write_wim
+from wimsmith.offline.wim.format.codec import Codec
+from wimsmith.offline.wim.format.document import ImageEdit, WindowsInfo
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.writing.write import WriteReport, write_wim
 from wimsmith.practice.baseline import FEATURES_OFF, Baseline
 from wimsmith.practice.content import ContentPool
 from wimsmith.practice.generations import facts

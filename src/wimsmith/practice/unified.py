@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from wimsmith.offline.wim.tree import Tree
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.writing.write import write_wim
 from wimsmith.practice.cabinet import build_cabinet
 from wimsmith.practice.deltas import build_delta
 from wimsmith.practice.names import WINDOWS_TOKEN

@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 
 from wimsmith.offline.registry import Hive
-from wimsmith.offline.wim.tree import Entry, Reparse, Tree
+from wimsmith.offline.wim.format.tree import Entry, Reparse, Tree
 from wimsmith.practice.content import ContentPool
 from wimsmith.practice.model import FileModel, ImageModel, KeyModel
 from wimsmith.practice.security import ADMIN_FILE, ROOT_DIRECTORY

@@ -4,11 +4,11 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from wimsmith.offline.components.install import ApplyOptions
+from wimsmith.offline.components.install.apply import ApplyOptions
 from wimsmith.offline.filetime import from_datetime
-from wimsmith.offline.packages.roots import microsoft_anchors
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.roots import microsoft_anchors
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.site import settings
 
 

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from wimsmith.errors import DamagedInput, LimitExceeded, NotSupported, Untrusted
-from wimsmith.offline.components.install import ApplyOptions, Outcome, apply, refused
-from wimsmith.offline.components.view import View
-from wimsmith.offline.packages.cabinet import CabinetFile
-from wimsmith.offline.packages.containers import Container
-from wimsmith.offline.packages.kinds import ContainerKind
+from wimsmith.offline.components.install.apply import ApplyOptions, apply
+from wimsmith.offline.components.outcome import Outcome, refused
+from wimsmith.offline.components.store.view import View
+from wimsmith.offline.packages.containers.cabinet import CabinetFile
+from wimsmith.offline.packages.containers.kinds import ContainerKind
+from wimsmith.offline.packages.containers.unwrapping import Container
 from wimsmith.offline.packages.package import ExpandedPackage, assemble
 from wimsmith.offline.paths import fold, join
 from wimsmith.practice.catalogs import CatalogSpec, build_catalog

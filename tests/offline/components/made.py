@@ -5,8 +5,8 @@ from pathlib import Path
 
 from wimsmith.errors import NotFound
 from wimsmith.offline.changes import ChangeSet
-from wimsmith.offline.components.draft import Draft
-from wimsmith.offline.components.store import CBS, PACKAGES, WINNERS, Store
+from wimsmith.offline.components.store.draft import Draft
+from wimsmith.offline.components.store.lookups import CBS, PACKAGES, WINNERS, Store
 from wimsmith.offline.hiveedits import edit_hive
 from wimsmith.offline.image import edit_tree
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version, parse_package_name
@@ -20,7 +20,7 @@ from wimsmith.offline.manifests.names import (
 from wimsmith.offline.registry.hive import Hive
 from wimsmith.offline.registry.values import encode_dword, encode_text
 from wimsmith.offline.security import compile_sddl
-from wimsmith.offline.wim.tree import Entry, Tree
+from wimsmith.offline.wim.format.tree import Entry, Tree
 
 NOW = 133_000_000_000_000_000
 TOKEN = "31bf3856ad364e35"

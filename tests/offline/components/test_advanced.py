@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from offline.components.made import TOKEN, MemoryImage, component_identity, store_of
-from wimsmith.offline.components.advanced import advanced_findings
-from wimsmith.offline.components.basemanifest import ManifestReader
+from wimsmith.offline.components.install.advanced import advanced_findings
+from wimsmith.offline.components.store.basemanifest import ManifestReader
 from wimsmith.offline.manifests.component import parse_component
 from wimsmith.offline.verdicts import Verdict
 

@@ -7,13 +7,14 @@ import pytest
 
 from offline.components.kit import files_of, outcome_of, package_of
 from offline.packages.made import Copy, delta, patch_stream
-from wimsmith.offline.components.install import ApplyOptions, Outcome
+from wimsmith.offline.components.install.apply import ApplyOptions
+from wimsmith.offline.components.outcome import Outcome
 from wimsmith.offline.image import ImageView, open_view
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.offline.verdicts import Verdict
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.worker import WorkerCodec
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.workers.worker import WorkerCodec
 from wimsmith.practice.image import build_image
 from wimsmith.practice.maker import Maker
 from wimsmith.practice.root import PracticeRoot

@@ -3,7 +3,7 @@
 import pytest
 
 from wimsmith.errors import DamagedHive, NotSupported, UnsafePath
-from wimsmith.offline.components.destinations import Places
+from wimsmith.offline.components.install.destinations import Places
 
 NATIVE = Places("amd64", r"C:\Windows", "amd64")
 WOW = Places("amd64", r"C:\Windows", "wow64")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from offline.components.made import FOLDER_SD, MemoryImage, draft_of
 from wimsmith.errors import NotFound, PathConflict, UnsafePath
 from wimsmith.offline.changes import Link, MakeDirectory, PutFile
-from wimsmith.offline.components.hive_draft import HiveDraft
+from wimsmith.offline.components.store.hive_draft import HiveDraft
 from wimsmith.offline.hiveedits import edit_hive
 from wimsmith.offline.registry.hive import Hive
 from wimsmith.offline.security import compile_sddl, display_sddl, inherit

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from offline.components.made import MemoryImage, store_of
-from wimsmith.offline.components.health import health_findings
+from wimsmith.offline.components.gate.health import health_findings
 
 CBS = r"Microsoft\Windows\CurrentVersion\Component Based Servicing"
 

@@ -10,12 +10,13 @@ import pytest
 
 from offline.components.kit import files_of, outcome_of, package_of, resigned
 from wimsmith.offline.changes import ChangeSet, SetValue
-from wimsmith.offline.components.install import ApplyOptions, Outcome
+from wimsmith.offline.components.install.apply import ApplyOptions
+from wimsmith.offline.components.outcome import Outcome
 from wimsmith.offline.image import ImageView, open_view
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.offline.verdicts import Verdict
-from wimsmith.offline.wim.container import Wim
+from wimsmith.offline.wim.format.container import Wim
 from wimsmith.practice.catalogs import CatalogSpec, build_catalog
 from wimsmith.practice.maker import Maker, program
 from wimsmith.practice.names import Identity

@@ -18,16 +18,17 @@ from wimsmith.offline.changes import (
     load,
     save,
 )
-from wimsmith.offline.components.install import ApplyOptions, Outcome, apply
+from wimsmith.offline.components.install.apply import ApplyOptions, apply
+from wimsmith.offline.components.outcome import Outcome
 from wimsmith.offline.image import ImageView, open_view
 from wimsmith.offline.packages.package import ExpandedPackage, expand
-from wimsmith.offline.packages.roots import MICROSOFT_AUTHORITIES, MICROSOFT_ROOTS
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.roots import MICROSOFT_AUTHORITIES, MICROSOFT_ROOTS
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.offline.progress import Event
 from wimsmith.offline.security import KEY_RIGHTS, display_sddl
 from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Verdict
-from wimsmith.offline.wim.container import Wim, open_wim
+from wimsmith.offline.wim.format.container import Wim, open_wim
 from wimsmith.practice.image import build_image
 from wimsmith.practice.presets import internet_explorer, preset
 from wimsmith.practice.root import PracticeRoot

@@ -3,8 +3,8 @@
 import pytest
 
 from wimsmith.errors import NotSupported
-from wimsmith.offline.components.destinations import Places
-from wimsmith.offline.components.macros import Expander, cultures_in_order, string_tables
+from wimsmith.offline.components.install.destinations import Places
+from wimsmith.offline.components.install.macros import Expander, cultures_in_order, string_tables
 
 PLACES = Places("amd64", r"D:\Windows", "wow64")
 

@@ -6,10 +6,14 @@ import pytest
 
 from offline.components.made import FOLDER_SD, TOKEN, MemoryImage, component_identity, store_of
 from wimsmith.errors import DamagedManifest, NotSupported
-from wimsmith.offline.components.basemanifest import ManifestReader
-from wimsmith.offline.components.descriptions import expander, file_descriptor, key_descriptor
-from wimsmith.offline.components.registry import plan_registry, write_registry
-from wimsmith.offline.components.store import Store
+from wimsmith.offline.components.install.descriptions import (
+    expander,
+    file_descriptor,
+    key_descriptor,
+)
+from wimsmith.offline.components.install.registry import plan_registry, write_registry
+from wimsmith.offline.components.store.basemanifest import ManifestReader
+from wimsmith.offline.components.store.lookups import Store
 from wimsmith.offline.manifests.component import ComponentManifest, parse_component
 from wimsmith.offline.manifests.names import keyform
 from wimsmith.offline.security import display_sddl

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wimsmith.errors import DamagedManifest, NotSupported
-from wimsmith.offline.components.registry_rules import (
+from wimsmith.offline.components.install.registry_rules import (
     KeyTarget,
     multi_strings,
     target_of,

@@ -6,8 +6,8 @@ import pytest
 
 from offline.components.made import MemoryImage, draft_of
 from wimsmith.errors import SelfCheckFailed
-from wimsmith.offline.components.draft import Draft
-from wimsmith.offline.components.selfcheck import check_changes
+from wimsmith.offline.components.install.selfcheck import check_changes
+from wimsmith.offline.components.store.draft import Draft
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from offline.packages.made import MadePackage, made_package
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.practice.root import PracticeRoot
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from wimsmith.offline.packages.cabinet import expand_cabinet
-from wimsmith.offline.packages.deltas import DeltaJob, expand_deltas
+from wimsmith.offline.packages.containers.cabinet import expand_cabinet
+from wimsmith.offline.packages.deltas.batch import DeltaJob, expand_deltas
 
 _NAMESPACE = "{urn:ContainerIndex}"
 

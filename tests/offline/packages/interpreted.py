@@ -9,10 +9,10 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-import wimsmith.offline.packages
-from wimsmith.offline.packages import bits
+import wimsmith.offline.packages.deltas
+from wimsmith.offline.packages.deltas import bits
 
-PACKAGE = "wimsmith.offline.packages"
+PACKAGE = "wimsmith.offline.packages.deltas"
 DECODER = (
     "bits",
     "rift",
@@ -43,7 +43,7 @@ class _FromSource:
         package, _, module = name.rpartition(".")
         if package != PACKAGE or module not in DECODER:
             return None
-        path = str(Path(wimsmith.offline.packages.__file__).parent / f"{module}.py")
+        path = str(Path(wimsmith.offline.packages.deltas.__file__).parent / f"{module}.py")
         return spec_from_file_location(name, path, loader=SourceFileLoader(name, path))
 
 
@@ -62,4 +62,4 @@ def interpreted() -> dict[str, ModuleType]:
         sys.meta_path.remove(finder)
         for module, original in installed.items():
             sys.modules[names[module]] = original
-            setattr(wimsmith.offline.packages, module, original)
+            setattr(wimsmith.offline.packages.deltas, module, original)

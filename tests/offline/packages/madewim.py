@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from wimsmith.offline.wim.tree import ZERO_SHA1, Tree
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.tree import ZERO_SHA1, Tree
+from wimsmith.offline.wim.writing.write import write_wim
 from wimsmith.practice.cabinet import build_cabinet
 
 

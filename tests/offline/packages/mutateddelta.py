@@ -12,7 +12,7 @@ from offline.packages.madeprogram import (
     with_relocations,
     x86_parts,
 )
-from wimsmith.offline.packages.delta import DeltaHeader, read_header
+from wimsmith.offline.packages.deltas.delta import DeltaHeader, read_header
 
 _NUMBERS = (
     0,

@@ -15,9 +15,9 @@ import pytest
 from offline.packages import madesignatures as made
 from offline.packages.madesignatures import World, counter_signature, signed_cabinet, token, world
 from wimsmith.errors import Untrusted
-from wimsmith.offline.packages.roots import microsoft_anchors
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy, verify_file
+from wimsmith.offline.packages.trust.following import TrustPolicy, verify_file
+from wimsmith.offline.packages.trust.roots import microsoft_anchors
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.practice.cabinet import build_cabinet
 
 NOW = datetime.now(UTC)

@@ -21,8 +21,8 @@ from wimsmith.errors import (
     WimsmithError,
     WorkerFailed,
 )
-from wimsmith.offline.packages.cabinet import _failure, expand_cabinet
-from wimsmith.offline.packages.cablisting import list_cabinet
+from wimsmith.offline.packages.containers.cabinet import _failure, expand_cabinet
+from wimsmith.offline.packages.containers.cablisting import list_cabinet
 from wimsmith.offline.packages.limits import PackageLimits
 from wimsmith.offline.progress import Event
 from wimsmith.practice.cabinet import build_cabinet

@@ -12,11 +12,11 @@ from offline.packages.made import signed_catalog
 from offline.packages.madesignatures import message, world
 from offline.packages.mutatedsignatures import TRUST_LIST, content_of, parse
 from wimsmith.errors import DamagedCatalog, DamagedInput, Untrusted
-from wimsmith.offline.packages import catalog
-from wimsmith.offline.packages.catalog import parse_catalog
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.signedmessage import parse_signed_message
-from wimsmith.offline.packages.trust import TrustPolicy, verify_catalog
+from wimsmith.offline.packages.trust import catalog
+from wimsmith.offline.packages.trust.catalog import parse_catalog
+from wimsmith.offline.packages.trust.following import TrustPolicy, verify_catalog
+from wimsmith.offline.packages.trust.signatures import Anchors
+from wimsmith.offline.packages.trust.signedmessage import parse_signed_message
 from wimsmith.practice.root import PracticeRoot
 
 MEMBERS = (b"one", b"two", b"three")

@@ -7,8 +7,8 @@ import pytest
 
 from offline.packages.madesignatures import CODE, LIFETIME, SERVERS, STAMPS, Party, party
 from wimsmith.errors import DamagedCatalog, Untrusted
-from wimsmith.offline.packages.chains import MAX_CHAIN, build_chain
-from wimsmith.offline.packages.signatures import Anchors, describe, fingerprint, load_der
+from wimsmith.offline.packages.trust.chains import MAX_CHAIN, build_chain
+from wimsmith.offline.packages.trust.signatures import Anchors, describe, fingerprint, load_der
 
 IN_2015 = datetime(2015, 1, 1, tzinfo=UTC)
 LINK = "some-chain"

@@ -53,7 +53,7 @@ def test_without_a_compiler_one_line_says_so_and_everything_works(tmp_path: Path
     assert len(done.stderr.splitlines()) == 1
     assert "no C compiler" in done.stderr
     assert not list(tmp_path.rglob("*.so"))
-    program = "from wimsmith.offline.packages import bits, delta; print(bits.__file__)"
+    program = "from wimsmith.offline.packages.deltas import bits, delta; print(bits.__file__)"
     found = subprocess.run(
         [sys.executable, "-c", program],
         env={**os.environ, "PYTHONPATH": str(tmp_path / "src")},
@@ -61,4 +61,4 @@ def test_without_a_compiler_one_line_says_so_and_everything_works(tmp_path: Path
         text=True,
         check=True,
     )
-    assert found.stdout.strip() == str(source / "offline" / "packages" / "bits.py")
+    assert found.stdout.strip() == str(source / "offline" / "packages" / "deltas" / "bits.py")

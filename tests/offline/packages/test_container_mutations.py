@@ -18,13 +18,13 @@ from offline.packages.mutatedcontainers import (
     mutated_set,
 )
 from wimsmith.errors import WimsmithError
-from wimsmith.offline.packages.cabinet import CabinetFile, expand_cabinet
-from wimsmith.offline.packages.cablisting import list_cabinet
-from wimsmith.offline.packages.containerindex import parse_container_index
-from wimsmith.offline.packages.containers import unwrap_all
-from wimsmith.offline.packages.kinds import Obstacle
+from wimsmith.offline.packages.containers.cabinet import CabinetFile, expand_cabinet
+from wimsmith.offline.packages.containers.cablisting import list_cabinet
+from wimsmith.offline.packages.containers.containerindex import parse_container_index
+from wimsmith.offline.packages.containers.kinds import Obstacle
+from wimsmith.offline.packages.containers.msu import describe, payload_cabinets, set_obstacle
+from wimsmith.offline.packages.containers.unwrapping import unwrap_all
 from wimsmith.offline.packages.limits import PackageLimits
-from wimsmith.offline.packages.msu import describe, payload_cabinets, set_obstacle
 from wimsmith.offline.packages.planning import planned_facts
 from wimsmith.practice.cabinet import build_cabinet
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from offline.packages.madeindex import FIRST, SECOND, Entry, MadeIndex, digest, made_index
 from wimsmith.errors import DamagedPackage, LimitExceeded, UnsafePath, WimsmithError
-from wimsmith.offline.packages.containerindex import (
+from wimsmith.offline.packages.containers.containerindex import (
     ContainerType,
     IndexHash,
     Recipe,

@@ -14,15 +14,15 @@ from wimsmith.errors import DamagedDelta, DamagedInput, LimitExceeded, NotFound,
 from wimsmith.offline.manifests.component import parse_component
 from wimsmith.offline.manifests.names import keyform
 from wimsmith.offline.manifests.xmlreader import MAX_XML_BYTES
-from wimsmith.offline.packages.cabinet import expand_cabinet
-from wimsmith.offline.packages.catalog import parse_catalog
-from wimsmith.offline.packages.dcm import (
+from wimsmith.offline.packages.containers.cabinet import expand_cabinet
+from wimsmith.offline.packages.deltas.dcm import (
     base_manifest_candidates,
     expand_dcm,
     find_base_manifest,
     is_dcm,
 )
-from wimsmith.offline.packages.peresources import resources
+from wimsmith.offline.packages.deltas.peresources import resources
+from wimsmith.offline.packages.trust.catalog import parse_catalog
 
 BASE = (
     b'<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\r\n'

@@ -12,8 +12,8 @@ from offline.packages.interpreted import interpreted
 from offline.packages.made import BitWriter, Copy, delta, patch_stream
 from offline.packages.madeprogram import write_rift
 from wimsmith.errors import DamagedDelta, LimitExceeded, NotSupported, WimsmithError
-from wimsmith.offline.packages.delta import apply_delta, read_header
-from wimsmith.offline.packages.x86code import undo_call_filter
+from wimsmith.offline.packages.deltas.delta import apply_delta, read_header
+from wimsmith.offline.packages.deltas.x86code import undo_call_filter
 
 REFERENCE = bytes(range(256)) * 3
 

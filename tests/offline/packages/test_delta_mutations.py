@@ -11,8 +11,8 @@ import pytest
 from offline.packages.interpreted import interpreted
 from offline.packages.mutateddelta import made_seeds, mutated, mutated_program
 from wimsmith.errors import WimsmithError
-from wimsmith.offline.packages.dcm import expand_dcm
-from wimsmith.offline.packages.delta import apply_delta, read_header
+from wimsmith.offline.packages.deltas.dcm import expand_dcm
+from wimsmith.offline.packages.deltas.delta import apply_delta, read_header
 
 COUNT = 5000
 MAX_BYTES = 1 << 20

@@ -20,7 +20,7 @@ from offline.packages.plaindelta import (
     PlainDecoder,
     codes_of,
 )
-from wimsmith.offline.packages.delta import apply_delta
+from wimsmith.offline.packages.deltas.delta import apply_delta
 
 REFERENCE = random.Random(1).randbytes(40_000)
 FIRST_SLOT_OUT_OF_REACH = 37  # from here on distances are longer than the reference

@@ -9,8 +9,8 @@ from offline.packages.interpreted import interpreted
 from offline.packages.made import Copy, delta, patch_stream
 from offline.packages.madepa19 import Source, compressed, patch
 from wimsmith.errors import Cancelled, DamagedDelta, LimitExceeded, NotSupported, WorkerFailed
-from wimsmith.offline.packages import deltas
-from wimsmith.offline.packages.deltas import DeltaJob, _failure, expand_deltas
+from wimsmith.offline.packages.deltas import batch
+from wimsmith.offline.packages.deltas.batch import DeltaJob, _failure, expand_deltas
 from wimsmith.offline.packages.limits import PackageLimits
 from wimsmith.offline.progress import Event
 from wimsmith.process import Completed
@@ -107,7 +107,7 @@ def test_a_bomb_ends_at_the_limits_of_the_child(
     job = DeltaJob("bomb", tmp_path / "bomb", None, tmp_path / "out" / "bomb", size)
     with pytest.raises(DamagedDelta, match="bomb: "):
         expand_deltas([job], tmp_path / "out")
-    monkeypatch.setattr(deltas, "_MEMORY_PER_BYTE", 0)
+    monkeypatch.setattr(batch, "_MEMORY_PER_BYTE", 0)
     with pytest.raises(LimitExceeded, match="memory"):
         expand_deltas([job], tmp_path / "out", limits=PackageLimits(memory_bytes=1))
     assert not list((tmp_path / "out").iterdir())

@@ -2,8 +2,8 @@
 
 import pytest
 
-from wimsmith.offline.packages import der
-from wimsmith.offline.packages.der import (
+from wimsmith.offline.packages.trust import der
+from wimsmith.offline.packages.trust.der import (
     MAX_DEPTH,
     OCTET_STRING,
     SEQUENCE,

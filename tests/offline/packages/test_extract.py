@@ -10,8 +10,8 @@ import pytest
 from offline.packages.made import MadePackage, mum
 from oracle.package import expand_cabinet
 from wimsmith.errors import AlreadyExists, Cancelled, DamagedPackage, NotSupported
+from wimsmith.offline.packages.containers.hashlist import parse_hash_list
 from wimsmith.offline.packages.extract import ExtractReport, extract_update
-from wimsmith.offline.packages.hashlist import parse_hash_list
 from wimsmith.offline.progress import Event
 from wimsmith.practice.cabinet import build_cabinet
 from wimsmith.practice.presets import preset

@@ -25,10 +25,10 @@ from offline.packages.made import (
 from oracle.package import expand_cabinet, read_update
 from wimsmith.errors import DamagedInput
 from wimsmith.offline.manifests.package import Compare
+from wimsmith.offline.packages.containers.kinds import ContainerKind
 from wimsmith.offline.packages.contents import NO_BASE, WRONG_BASE
 from wimsmith.offline.packages.facts import UpdateFacts, inspect
 from wimsmith.offline.packages.factsdata import as_data
-from wimsmith.offline.packages.kinds import ContainerKind
 from wimsmith.offline.packages.promises import PromisedBuild
 from wimsmith.practice.cabinet import build_cabinet
 from wimsmith.practice.presets import preset, preset_names

@@ -21,12 +21,12 @@ from wimsmith.errors import (
     NotSupported,
 )
 from wimsmith.offline.packages.branches import Branch, branches_of, forced_packages
-from wimsmith.offline.packages.containers import unwrap
-from wimsmith.offline.packages.ipd import IndexSummary
-from wimsmith.offline.packages.kinds import ContainerKind
+from wimsmith.offline.packages.containers.ipd import IndexSummary
+from wimsmith.offline.packages.containers.kinds import ContainerKind
+from wimsmith.offline.packages.containers.unwrapping import unwrap
 from wimsmith.offline.packages.limits import PackageLimits
 from wimsmith.offline.packages.package import ExpandedPackage, expand
-from wimsmith.offline.packages.trust import TrustPolicy, verify
+from wimsmith.offline.packages.trust.following import TrustPolicy, verify
 from wimsmith.offline.progress import Event
 from wimsmith.practice.deltas import build_delta
 from wimsmith.practice.presets import preset

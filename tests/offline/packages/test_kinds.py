@@ -7,8 +7,8 @@ import pytest
 
 from offline.packages.made import component_identity, identity_xml, mum
 from wimsmith.errors import DamagedPackage, NotSupported
+from wimsmith.offline.packages.containers.kinds import ContainerKind
 from wimsmith.offline.packages.facts import inspect
-from wimsmith.offline.packages.kinds import ContainerKind
 from wimsmith.offline.packages.package import expand
 from wimsmith.practice.cabinet import build_cabinet
 

@@ -7,10 +7,10 @@ import pytest
 from offline.packages.made import COMPONENT, TOKEN, MadePackage, made_keyform, mum
 from offline.packages.madeindex import made_index
 from wimsmith.errors import DamagedPackage, LimitExceeded, NotSupported
-from wimsmith.offline.packages.containers import unwrap, unwrap_all
-from wimsmith.offline.packages.kinds import ContainerKind
+from wimsmith.offline.packages.containers.kinds import ContainerKind
+from wimsmith.offline.packages.containers.msu import parse_order
+from wimsmith.offline.packages.containers.unwrapping import unwrap, unwrap_all
 from wimsmith.offline.packages.limits import PackageLimits
-from wimsmith.offline.packages.msu import parse_order
 from wimsmith.offline.packages.package import assemble, expand, expand_all
 from wimsmith.practice.cabinet import build_cabinet
 

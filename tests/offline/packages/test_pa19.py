@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from offline.packages.made import Copy
 from offline.packages.madepa19 import Source, compressed, patch, stored, with_checksum
 from wimsmith.errors import DamagedDelta, LimitExceeded, NotSupported, WimsmithError
-from wimsmith.offline.packages.delta import apply_delta
+from wimsmith.offline.packages.deltas.delta import apply_delta
 
 BASE = bytes(range(256)) * 3
 

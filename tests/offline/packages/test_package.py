@@ -21,11 +21,11 @@ from offline.packages.made import (
 from wimsmith.errors import DamagedInput, DamagedPackage, NotSupported, Untrusted
 from wimsmith.offline.manifests.component import parse_component
 from wimsmith.offline.manifests.identity import parse_package_name
+from wimsmith.offline.packages.containers.kinds import ContainerKind
+from wimsmith.offline.packages.containers.msu import parse_properties
 from wimsmith.offline.packages.facts import inspect
-from wimsmith.offline.packages.kinds import ContainerKind
-from wimsmith.offline.packages.msu import parse_properties
 from wimsmith.offline.packages.package import expand
-from wimsmith.offline.packages.trust import TrustPolicy, verify
+from wimsmith.offline.packages.trust.following import TrustPolicy, verify
 from wimsmith.practice.cabinet import build_cabinet
 from wimsmith.practice.root import PracticeRoot
 

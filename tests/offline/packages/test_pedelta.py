@@ -23,13 +23,13 @@ from offline.packages.madeprogram import (
     x86_parts,
 )
 from wimsmith.errors import DamagedDelta, NotSupported
-from wimsmith.offline.packages import amd64code
-from wimsmith.offline.packages import delta as installed_delta
-from wimsmith.offline.packages.pedelta import read_target_program, rewritten_base
-from wimsmith.offline.packages.peimage import PeImage
-from wimsmith.offline.packages.petransform import Rewriting, move_resources, unbind_imports
-from wimsmith.offline.packages.rift import Rift, inverse, then
-from wimsmith.offline.packages.x86code import move_jumps, undo_call_filter
+from wimsmith.offline.packages.deltas import amd64code
+from wimsmith.offline.packages.deltas import delta as installed_delta
+from wimsmith.offline.packages.deltas.pedelta import read_target_program, rewritten_base
+from wimsmith.offline.packages.deltas.peimage import PeImage
+from wimsmith.offline.packages.deltas.petransform import Rewriting, move_resources, unbind_imports
+from wimsmith.offline.packages.deltas.rift import Rift, inverse, then
+from wimsmith.offline.packages.deltas.x86code import move_jumps, undo_call_filter
 
 X86_FLAGS, AMD64_FLAGS = 0x2E1FE, 0x2E63E
 GAPS = {"second": 16, "third": 64, "values": 32, "library": 3}

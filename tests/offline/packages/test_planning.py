@@ -10,12 +10,12 @@ from offline.packages.madewim import compdb, packed, write_members
 from wimsmith.errors import Cancelled, DamagedPackage, WimsmithError
 from wimsmith.offline.manifests.identity import Version
 from wimsmith.offline.packages.compdb import BuildStep, chain_from, parse_compdb
-from wimsmith.offline.packages.containerindex import parse_container_index
-from wimsmith.offline.packages.kinds import Obstacle
+from wimsmith.offline.packages.containers.containerindex import parse_container_index
+from wimsmith.offline.packages.containers.kinds import Obstacle
+from wimsmith.offline.packages.containers.psfx import stream_index, summarize_differentials
+from wimsmith.offline.packages.containers.shelves import open_shelf
 from wimsmith.offline.packages.limits import PackageLimits
 from wimsmith.offline.packages.planning import PlannedFacts, planned_facts
-from wimsmith.offline.packages.psfx import stream_index, summarize_differentials
-from wimsmith.offline.packages.shelves import open_shelf
 from wimsmith.offline.progress import silent
 from wimsmith.practice.cabinet import build_cabinet
 from wimsmith.practice.deltas import build_delta

@@ -8,7 +8,7 @@ from wimsmith.errors import DamagedPackage, Untrusted
 from wimsmith.offline.manifests.component import parse_component
 from wimsmith.offline.packages.facts import inspect
 from wimsmith.offline.packages.package import ExpandedPackage, expand
-from wimsmith.offline.packages.trust import Link, TrustPolicy, verify
+from wimsmith.offline.packages.trust.following import Link, TrustPolicy, verify
 from wimsmith.practice.presets import preset
 from wimsmith.practice.root import PracticeRoot
 from wimsmith.practice.spec import Generation

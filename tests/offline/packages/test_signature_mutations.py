@@ -11,10 +11,10 @@ from offline.packages.made import signed_catalog
 from offline.packages.madesignatures import World, bare_cabinet, world
 from offline.packages.mutatedsignatures import changed_catalog, changed_signature
 from wimsmith.errors import DamagedCatalog, Untrusted
-from wimsmith.offline.packages.catalog import parse_catalog
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.signedmessage import parse_signed_message
-from wimsmith.offline.packages.trust import TrustPolicy, verify_catalog, verify_file
+from wimsmith.offline.packages.trust.catalog import parse_catalog
+from wimsmith.offline.packages.trust.following import TrustPolicy, verify_catalog, verify_file
+from wimsmith.offline.packages.trust.signatures import Anchors
+from wimsmith.offline.packages.trust.signedmessage import parse_signed_message
 from wimsmith.practice.root import PracticeRoot
 
 COUNT = 5000

@@ -10,9 +10,9 @@ from offline.packages import madesignatures as made
 from offline.packages.madesignatures import World, counter_signature, token, world
 from offline.packages.mutatedsignatures import parse
 from wimsmith.errors import DamagedCatalog, Untrusted
-from wimsmith.offline.packages.signatures import Anchors, load_der
-from wimsmith.offline.packages.signedmessage import parse_signed_message
-from wimsmith.offline.packages.timestamps import TimeFacts, proved_time
+from wimsmith.offline.packages.trust.signatures import Anchors, load_der
+from wimsmith.offline.packages.trust.signedmessage import parse_signed_message
+from wimsmith.offline.packages.trust.timestamps import TimeFacts, proved_time
 from wimsmith.practice.der import utc_time
 
 IN_2015 = datetime(2015, 7, 21, 17, 39, 20, tzinfo=UTC)

@@ -22,26 +22,26 @@ from offline.packages.madesignatures import (
 from offline.packages.mutatedsignatures import content_of
 from wimsmith.errors import DamagedCatalog, Untrusted
 from wimsmith.offline.manifests.identity import parse_package_name
-from wimsmith.offline.packages.cabinet import expand_cabinet
-from wimsmith.offline.packages.catalog import Catalog, parse_catalog
+from wimsmith.offline.packages.containers.cabinet import expand_cabinet
 from wimsmith.offline.packages.package import ExpandedPackage, expand
-from wimsmith.offline.packages.roots import (
-    MICROSOFT_AUTHORITIES,
-    MICROSOFT_ROOTS,
-    microsoft_anchors,
-)
-from wimsmith.offline.packages.signatures import (
-    WINDOWS_COMPONENT,
-    Anchors,
-    fingerprint,
-    load_der,
-)
-from wimsmith.offline.packages.trust import (
+from wimsmith.offline.packages.trust.catalog import Catalog, parse_catalog
+from wimsmith.offline.packages.trust.following import (
     CheckedLink,
     Link,
     TrustPolicy,
     verify,
     verify_catalog,
+)
+from wimsmith.offline.packages.trust.roots import (
+    MICROSOFT_AUTHORITIES,
+    MICROSOFT_ROOTS,
+    microsoft_anchors,
+)
+from wimsmith.offline.packages.trust.signatures import (
+    WINDOWS_COMPONENT,
+    Anchors,
+    fingerprint,
+    load_der,
 )
 from wimsmith.practice.root import PracticeRoot
 

@@ -14,16 +14,16 @@ from offline.packages.madesignatures import World, world
 from wimsmith.errors import Untrusted
 from wimsmith.offline.manifests.identity import parse_package_name
 from wimsmith.offline.packages.package import ExpandedPackage, expand
-from wimsmith.offline.packages.roots import microsoft_anchors
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import Link, TrustPolicy, verify, verify_file
-from wimsmith.offline.packages.trustreport import (
+from wimsmith.offline.packages.trust.following import Link, TrustPolicy, verify, verify_file
+from wimsmith.offline.packages.trust.report import (
     BrokenLink,
     TrustReport,
     TrustVerdict,
     examine,
     examine_file,
 )
+from wimsmith.offline.packages.trust.roots import microsoft_anchors
+from wimsmith.offline.packages.trust.signatures import Anchors
 from wimsmith.practice.root import PracticeRoot
 
 IN_2015 = datetime(2015, 7, 21, tzinfo=UTC)

@@ -5,9 +5,9 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wimsmith.offline.wim.codec import Codec, Compression
-from wimsmith.offline.wim.metadata import serialize_metadata
-from wimsmith.offline.wim.tree import Tree
+from wimsmith.offline.wim.format.codec import Codec, Compression
+from wimsmith.offline.wim.format.metadata import serialize_metadata
+from wimsmith.offline.wim.format.tree import Tree
 
 HEADER_BYTES = 208
 PACKED, METADATA, SOLID = 4, 2, 16

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from wimsmith.offline.changes import Times
 from wimsmith.offline.security import compile_sddl
-from wimsmith.offline.wim.codec import Codec, Compression
-from wimsmith.offline.wim.document import ImageEdit
-from wimsmith.offline.wim.tree import Attribute, Entry, Reparse, Tree
-from wimsmith.offline.wim.write import WriteReport, write_wim
+from wimsmith.offline.wim.format.codec import Codec, Compression
+from wimsmith.offline.wim.format.document import ImageEdit
+from wimsmith.offline.wim.format.tree import Attribute, Entry, Reparse, Tree
+from wimsmith.offline.wim.writing.write import WriteReport, write_wim
 
 TIMES = Times(131_000_000_000_000_000, 131_000_000_100_000_000, 131_000_000_200_000_000)
 INSTALLER = compile_sddl("O:SYG:SYD:P(A;;FA;;;SY)(A;;0x1200a9;;;BU)")

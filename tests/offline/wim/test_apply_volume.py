@@ -25,10 +25,11 @@ from wimsmith.errors import (
     UnsafePath,
     VerificationFailed,
 )
-from wimsmith.offline.wim import apply, tagged
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.apply import Check, NewVolume, apply_new_volume, apply_ntfs
-from wimsmith.offline.wim.tree import Attribute
+from wimsmith.offline.wim.format import tagged
+from wimsmith.offline.wim.format.tree import Attribute
+from wimsmith.offline.wim.verbs import apply
+from wimsmith.offline.wim.verbs.apply import Check, NewVolume, apply_new_volume, apply_ntfs
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 NEW = NewVolume(16 << 20, "Windows")
 NOT_ON_VOLUMES = 0x200 | 0x800

@@ -20,8 +20,8 @@ from wimsmith.errors import (
     WorkerFailed,
 )
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.apply import Check, NewVolume, apply_new_volume
+from wimsmith.offline.wim.verbs.apply import Check, NewVolume, apply_new_volume
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_a_full_disk_leaves_no_volume(large: Path, full: Path, tmp_path: Path) -
 APPLY = """
 import sys
 from pathlib import Path
-from wimsmith.offline.wim.apply import NewVolume, apply_new_volume
+from wimsmith.offline.wim.verbs.apply import NewVolume, apply_new_volume
 def tell(event):
     print(event.phase, event.done, flush=True)
 apply_new_volume(Path(sys.argv[1]), 1, Path(sys.argv[2]), NewVolume(1 << 30), progress=tell)

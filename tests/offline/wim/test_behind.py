@@ -9,10 +9,9 @@ import pytest
 from offline.wim.images import JUNCTION_TAG, rich
 from wimsmith.errors import DamagedSecurity, InvalidInput, UnknownAlias
 from wimsmith.offline.sidnames import NAMES, name_of, sid_of
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.behind import Behind, UnixData, read_behind
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.reparse import (
+from wimsmith.offline.wim.format.behind import Behind, UnixData, read_behind
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.reparse import (
     APP_LINK,
     JUNCTION,
     LINUX_LINK,
@@ -20,8 +19,9 @@ from wimsmith.offline.wim.reparse import (
     kind_of,
     target_of,
 )
-from wimsmith.offline.wim.tree import Tree
-from wimsmith.offline.wim.wildcards import matching, name_matcher
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.format.wildcards import matching, name_matcher
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 
 def item(tag: int, data: bytes) -> bytes:

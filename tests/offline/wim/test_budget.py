@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from wimsmith.offline.wim import budget
-from wimsmith.offline.wim.codec import Compression
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.workers import budget
 
 MEBI = 1 << 20
 SOLID = (Compression.LZMS, 64 * MEBI)

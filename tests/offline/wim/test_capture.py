@@ -25,15 +25,15 @@ from wimsmith.errors import (
     VerificationFailed,
 )
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim import capture as module
-from wimsmith.offline.wim import tagged
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.apply import apply_new_volume
-from wimsmith.offline.wim.capture import CaptureOptions, capture, capture_ntfs
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.exclusions import exclusions
-from wimsmith.offline.wim.verify import verify_wim
+from wimsmith.offline.wim.format import tagged
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.verbs import capture as module
+from wimsmith.offline.wim.verbs.apply import apply_new_volume
+from wimsmith.offline.wim.verbs.capture import CaptureOptions, capture, capture_ntfs
+from wimsmith.offline.wim.verbs.exclusions import exclusions
+from wimsmith.offline.wim.verbs.verify import verify_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 FAST = CaptureOptions("Captured", level=20)
 

@@ -24,9 +24,9 @@ from wimsmith.errors import (
     WorkerFailed,
 )
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim.capture import CaptureOptions, capture, capture_folder
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.exclusions import exclusions
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.verbs.capture import CaptureOptions, capture, capture_folder
+from wimsmith.offline.wim.verbs.exclusions import exclusions
 
 FAST = CaptureOptions("Captured", level=20)
 
@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_nothing(large: Path, tmp_path: Path) -> None:
 CAPTURE = """
 import sys
 from pathlib import Path
-from wimsmith.offline.wim.capture import CaptureOptions, capture
+from wimsmith.offline.wim.verbs.capture import CaptureOptions, capture
 def tell(event):
     print(event.phase, event.done, flush=True)
 capture(Path(sys.argv[1]), Path(sys.argv[2]), CaptureOptions("X", level=100), progress=tell)

@@ -19,18 +19,18 @@ from wimsmith.errors import (
     NotSupported,
     WimsmithError,
 )
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import Wim, open_wim
-from wimsmith.offline.wim.header import (
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import Wim, open_wim
+from wimsmith.offline.wim.format.header import (
     HEADER_BYTES,
     VERSION_SOLID,
     Flag,
     Header,
     Location,
 )
-from wimsmith.offline.wim.tree import EMPTY_SHA1, ZERO_SHA1
-from wimsmith.offline.wim.verify import verify_wim
+from wimsmith.offline.wim.format.tree import EMPTY_SHA1, ZERO_SHA1
+from wimsmith.offline.wim.verbs.verify import verify_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 COMPRESSIONS = tuple(Compression)
 

@@ -6,9 +6,9 @@ import pytest
 
 from offline.wim.images import TIMES, rich, sha1
 from wimsmith.errors import DamagedWim, LimitExceeded
-from wimsmith.offline.wim.counting import count_content
-from wimsmith.offline.wim.metadata import parse_metadata, serialize_metadata
-from wimsmith.offline.wim.tree import Tree
+from wimsmith.offline.wim.format.counting import count_content
+from wimsmith.offline.wim.format.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.format.tree import Tree
 
 
 def test_counts_are_those_of_the_tree() -> None:

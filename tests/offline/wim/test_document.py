@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wimsmith.errors import DamagedWim, InvalidInput, NotSupported
-from wimsmith.offline.wim.document import Document, ImageEdit, WindowsInfo
-from wimsmith.offline.wim.tree import Statistics
+from wimsmith.offline.wim.format.document import Document, ImageEdit, WindowsInfo
+from wimsmith.offline.wim.format.tree import Statistics
 
 WINDOWS = (
     "<WINDOWS><ARCH>9</ARCH><PRODUCTNAME>Practice</PRODUCTNAME><EDITIONID>Core</EDITIONID>"

@@ -36,12 +36,12 @@ from wimsmith.errors import (
     WorkerFailed,
 )
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.export import export_images
-from wimsmith.offline.wim.extract import extract_image
-from wimsmith.offline.wim.making import Packing
-from wimsmith.offline.wim.verify import verify_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.verbs.export import export_images
+from wimsmith.offline.wim.verbs.extract import extract_image
+from wimsmith.offline.wim.verbs.verify import verify_wim
+from wimsmith.offline.wim.writing.making import Packing
 
 IMAGE_COUNT_OFFSET = 44
 
@@ -240,11 +240,11 @@ def test_a_killed_worker_fails_the_export_and_leaves_nothing(large: Path, tmp_pa
 EXPORT = """
 import sys
 from pathlib import Path
-from wimsmith.offline.wim.export import export_images
-from wimsmith.offline.wim.extract import extract_image
-from wimsmith.offline.wim.verify import verify_wim
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.making import Packing
+from wimsmith.offline.wim.verbs.export import export_images
+from wimsmith.offline.wim.verbs.extract import extract_image
+from wimsmith.offline.wim.verbs.verify import verify_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.writing.making import Packing
 def tell(event):
     print(event.phase, event.done, flush=True)
 source, target = map(Path, sys.argv[1:])

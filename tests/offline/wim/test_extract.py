@@ -37,11 +37,11 @@ from wimsmith.errors import (
     WorkerFailed,
 )
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim._making import Maker
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.extract import ExtractReport, extract_image
-from wimsmith.offline.wim.metadata import serialize_metadata
-from wimsmith.offline.wim.tree import Attribute, Reparse, Tree
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.metadata import serialize_metadata
+from wimsmith.offline.wim.format.tree import Attribute, Reparse, Tree
+from wimsmith.offline.wim.verbs.extract import ExtractReport, extract_image
+from wimsmith.offline.wim.workers._making import Maker
 
 WRITTEN_NS = (TIMES.written - 116_444_736_000_000_000) * 100
 
@@ -488,7 +488,7 @@ def test_a_killed_worker_is_one_error_and_leaves_nothing(large: Path, tmp_path: 
 EXTRACT = """
 import sys
 from pathlib import Path
-from wimsmith.offline.wim.extract import extract_image
+from wimsmith.offline.wim.verbs.extract import extract_image
 def tell(event):
     print(event.phase, event.done, flush=True)
 extract_image(Path(sys.argv[1]), 1, Path(sys.argv[2]), progress=tell)
@@ -528,7 +528,7 @@ def test_a_full_disk_is_told_with_numbers(large: Path, tmp_path: Path) -> None:
 def test_a_disk_that_fills_meanwhile_is_told_and_left_as_it_was(
     large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("wimsmith.offline.wim.budget.check_space", lambda *_: None)
+    monkeypatch.setattr("wimsmith.offline.wim.workers.budget.check_space", lambda *_: None)
     with small_disk(tmp_path / "disk") as disk:
         with pytest.raises(NotEnoughSpace, match="No space left on device"):
             extract_image(large, 1, disk / "out")

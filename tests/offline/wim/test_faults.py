@@ -13,11 +13,11 @@ import pytest
 from offline.wim.images import TIMES, rich, sha1
 from offline.wim.judges import accept
 from wimsmith.errors import NotEnoughSpace
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.split import split_wim
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.verbs.split import split_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.writing.write import write_wim
 
 CALLS = ("pwrite", "copy_file_range", "ftruncate", "fsync", "replace", "link", "unlink")
 NEW = b"new content " * 5000

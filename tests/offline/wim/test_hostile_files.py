@@ -11,12 +11,12 @@ import pytest
 
 from offline.wim.handmade import METADATA, PACKED, Handmade, entry, place, sha1
 from wimsmith.errors import DamagedWim, LimitExceeded, NotSupported, WimsmithError
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.blobs import LEAST_PACKED_BYTES
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import Wim, open_wim
-from wimsmith.offline.wim.form import check_chunk_bytes
-from wimsmith.offline.wim.header import check_chunk_size
+from wimsmith.offline.wim.format.blobs import LEAST_PACKED_BYTES
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import Wim, open_wim
+from wimsmith.offline.wim.format.header import check_chunk_size
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.writing.form import check_chunk_bytes
 
 TERA = 1 << 40
 TABLE_AT, XML_AT, BOOT_AT, BOOT_INDEX_AT, INTEGRITY_AT = 48, 72, 96, 120, 124

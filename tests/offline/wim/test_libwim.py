@@ -17,8 +17,8 @@ from wimsmith.errors import (
     WorkerFailed,
 )
 from wimsmith.offline.progress import silent
-from wimsmith.offline.wim import _libwim
-from wimsmith.offline.wim.codec import Compression
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.workers import _libwim
 
 PACKED = [Compression.XPRESS, Compression.LZX, Compression.LZMS]
 compressible = st.lists(

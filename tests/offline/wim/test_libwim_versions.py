@@ -4,8 +4,8 @@ import logging
 
 import pytest
 
-from wimsmith.offline.wim import _libwim
-from wimsmith.offline.wim.libwim_versions import (
+from wimsmith.offline.wim.workers import _libwim
+from wimsmith.offline.wim.workers.libwim_versions import (
     Version,
     Workaround,
     note_version,

@@ -5,10 +5,10 @@ import time
 import pytest
 
 from offline.wim.test_metadata import image, packed
-from wimsmith.offline.wim import lint
-from wimsmith.offline.wim.lint import NameFault, NameFindings, shown_path
-from wimsmith.offline.wim.metadata import parse_metadata
-from wimsmith.offline.wim.tree import Attribute, Entry, Inode, Tree
+from wimsmith.offline.wim.format import lint
+from wimsmith.offline.wim.format.lint import NameFault, NameFindings, shown_path
+from wimsmith.offline.wim.format.metadata import parse_metadata
+from wimsmith.offline.wim.format.tree import Attribute, Entry, Inode, Tree
 
 
 def findings(tree: Tree) -> NameFindings:

@@ -22,19 +22,19 @@ from wimsmith.errors import (
     NotSupported,
 )
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim import assembly
-from wimsmith.offline.wim.append import Addition, announce_append, append_images
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.document import ImageEdit, WindowsInfo
-from wimsmith.offline.wim.export import Selection, announce_export, export_images
-from wimsmith.offline.wim.header import Flag
-from wimsmith.offline.wim.join import join_parts
-from wimsmith.offline.wim.making import Announcement, Packing
-from wimsmith.offline.wim.optimize import announce_optimize, optimize_wim
-from wimsmith.offline.wim.split import split_wim
-from wimsmith.offline.wim.worker import WorkerCodec
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.document import ImageEdit, WindowsInfo
+from wimsmith.offline.wim.format.header import Flag
+from wimsmith.offline.wim.verbs.append import Addition, announce_append, append_images
+from wimsmith.offline.wim.verbs.export import Selection, announce_export, export_images
+from wimsmith.offline.wim.verbs.join import join_parts
+from wimsmith.offline.wim.verbs.optimize import announce_optimize, optimize_wim
+from wimsmith.offline.wim.verbs.split import split_wim
+from wimsmith.offline.wim.workers.worker import WorkerCodec
+from wimsmith.offline.wim.writing import assembly
+from wimsmith.offline.wim.writing.making import Announcement, Packing
+from wimsmith.offline.wim.writing.write import write_wim
 
 LARGE = b"".join(b"line %d of what is large\n" % number for number in range(40_000))
 NOISE = b"".join(sha1(b"%d" % number) for number in range(10_000))

@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 from offline.wim.images import ADMINS, INSTALLER, OBJECT_ID, meaning, rich, sha1
 from wimsmith.errors import DamagedWim, LimitExceeded, NotSupported, UnsafePath, WimsmithError
 from wimsmith.offline import paths
-from wimsmith.offline.wim import metadata
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.metadata import parse_metadata, serialize_metadata
-from wimsmith.offline.wim.tree import ZERO_SHA1, Attribute, Entry, Inode, Reparse, Stream, Tree
+from wimsmith.offline.wim.format import metadata
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.format.tree import (
+    ZERO_SHA1,
+    Attribute,
+    Entry,
+    Inode,
+    Reparse,
+    Stream,
+    Tree,
+)
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 CONTENT = sha1(b"content")
 OTHER = sha1(b"other")

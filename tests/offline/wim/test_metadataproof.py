@@ -6,9 +6,9 @@ import pytest
 
 from offline.wim.images import ADMINS, COMPONENT, INSTALLER, JUNCTION_TAG, rich, sha1
 from wimsmith.errors import DamagedWim, VerificationFailed
-from wimsmith.offline.wim.metadata import parse_metadata, serialize_metadata
-from wimsmith.offline.wim.metadataproof import prove_metadata
-from wimsmith.offline.wim.tree import EMPTY_SHA1, Entry, Reparse, Stream, Tree
+from wimsmith.offline.wim.format.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.format.tree import EMPTY_SHA1, Entry, Reparse, Stream, Tree
+from wimsmith.offline.wim.writing.metadataproof import prove_metadata
 
 TOOL = "Windows/System32/tool.dll"
 NOTES = "Windows/System32/notes with spaces.txt"

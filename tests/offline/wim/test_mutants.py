@@ -15,10 +15,10 @@ from offline.wim.images import rich
 from offline.wim.judges import run
 from offline.wim.mutants import Seed, load, mutant
 from wimsmith.errors import WimsmithError
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import Wim, open_wim
-from wimsmith.offline.wim.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import Wim, open_wim
+from wimsmith.offline.wim.format.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 ROUNDS = [pytest.param(1000, id="some"), pytest.param(20_000, id="many", marks=pytest.mark.slow)]
 STAGES = ("refused", "opened", "trees", "contents")

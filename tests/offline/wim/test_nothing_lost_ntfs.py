@@ -17,13 +17,13 @@ from offline.wim.judges import accept, run
 from offline.wim.ntfs import OnVolume
 from offline.wim.rawmetadata import RawEntry, raw_entries
 from offline.wim.test_unusual import LONE, TAGGED, plain, unusual
-from wimsmith.offline.wim import tagged
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.apply import NewVolume, apply_new_volume
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.tree import Tree
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format import tagged
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.verbs.apply import NewVolume, apply_new_volume
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.writing.write import write_wim
 
 VOLUME_BYTES = 16 << 20
 NEW = b"new content " * 4000

@@ -18,12 +18,12 @@ from wimsmith.errors import (
     WimsmithError,
     WorkerFailed,
 )
-from wimsmith.offline.wim import tagged
-from wimsmith.offline.wim.budget import limits_for
-from wimsmith.offline.wim.capture import CaptureOptions, capture_ntfs
-from wimsmith.offline.wim.child import Worker
-from wimsmith.offline.wim.ntfs import open_volume
-from wimsmith.offline.wim.tagged import ExtendedAttribute
+from wimsmith.offline.wim.format import tagged
+from wimsmith.offline.wim.format.tagged import ExtendedAttribute
+from wimsmith.offline.wim.verbs.capture import CaptureOptions, capture_ntfs
+from wimsmith.offline.wim.verbs.ntfs import open_volume
+from wimsmith.offline.wim.workers.budget import limits_for
+from wimsmith.offline.wim.workers.child import Worker
 
 TABLE = 4 * 4096
 RECORD_BYTES = 1024

@@ -9,8 +9,8 @@ import pytest
 from offline.wim.handmade import sha1
 from offline.wim.judges import run
 from wimsmith.errors import DamagedWim, WimsmithError
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.container import Kind, open_wim
+from wimsmith.offline.wim.format.container import Kind, open_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 HEADER_BYTES = 208
 GUID_AT = 24

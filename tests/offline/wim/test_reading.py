@@ -14,13 +14,13 @@ from offline.wim.mutants import Seed, load, mutant
 from offline.wim.verbs import imagex
 from wimsmith.errors import DamagedInput, LimitExceeded, NotSupported, WimsmithError
 from wimsmith.offline.progress import silent
-from wimsmith.offline.wim._content import ContentReader
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim._reading import Reading
-from wimsmith.offline.wim.container import Wim, open_wim
-from wimsmith.offline.wim.extract import _Work
-from wimsmith.offline.wim.extractplan import plan_extraction
-from wimsmith.offline.wim.metadata import serialize_metadata
+from wimsmith.offline.wim.format.container import Wim, open_wim
+from wimsmith.offline.wim.format.metadata import serialize_metadata
+from wimsmith.offline.wim.verbs.extract import _Work
+from wimsmith.offline.wim.verbs.extractplan import plan_extraction
+from wimsmith.offline.wim.workers._content import ContentReader
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.workers._reading import Reading
 
 ROUNDS = [pytest.param(400, id="some"), pytest.param(6000, id="many", marks=pytest.mark.slow)]
 MOST_BYTES = 1 << 22

@@ -9,11 +9,11 @@ import pytest
 from offline.wim.handmade import METADATA, Handmade, sha1
 from offline.wim.judges import run
 from wimsmith.errors import WimsmithError
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.lint import NameFindings
-from wimsmith.offline.wim.metadata import serialize_metadata
-from wimsmith.offline.wim.tree import Tree
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.lint import NameFindings
+from wimsmith.offline.wim.format.metadata import serialize_metadata
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 # Compression, images, contents, names that cannot be used; or an error and a part of its text.
 Outcome = tuple[str, int, int, int] | tuple[str, str]

@@ -8,9 +8,9 @@ import pytest
 from offline.wim.handmade import Handmade, sha1
 from offline.wim.judges import run
 from wimsmith.errors import DamagedWim, NotFound, NotSupported
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import Kind, open_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import Kind, open_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 RESOURCE_ONLY, METADATA_ONLY, SPANNED = 0x10, 0x20, 0x8
 CONTENTS = (b"one " * 5000, b"two", b"three " * 40_000)

@@ -12,11 +12,11 @@ import pytest
 from offline.wim.handmade import Handmade, entry, place, sha1
 from offline.wim.judges import run
 from wimsmith.errors import DamagedWim, LimitExceeded, NotFound, NotSupported, WimsmithError
-from wimsmith.offline.wim import solid
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import Kind, open_wim
-from wimsmith.offline.wim.tree import EMPTY_SHA1, ZERO_SHA1
+from wimsmith.offline.wim.format import solid
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import Kind, open_wim
+from wimsmith.offline.wim.format.tree import EMPTY_SHA1, ZERO_SHA1
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 PACKED = (Compression.XPRESS, Compression.LZX, Compression.LZMS)
 
@@ -310,8 +310,8 @@ def test_a_chunk_of_64_mib_takes_little_memory(tmp_path: Path) -> None:
     script = (
         "import sys, resource\n"
         "from pathlib import Path\n"
-        "from wimsmith.offline.wim.container import open_wim\n"
-        "from wimsmith.offline.wim.worker import WorkerCodec\n"
+        "from wimsmith.offline.wim.format.container import open_wim\n"
+        "from wimsmith.offline.wim.workers.worker import WorkerCodec\n"
         "with WorkerCodec() as codec, open_wim(Path(sys.argv[1]), codec) as wim:\n"
         "    assert sum(len(b) for _, blocks in wim.open_blobs(wim.blobs) for b in blocks) > 3e8\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"

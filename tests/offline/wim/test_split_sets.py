@@ -10,8 +10,8 @@ import pytest
 from offline.wim.handmade import Handmade, entry, place, sha1
 from offline.wim.judges import run
 from wimsmith.errors import DamagedWim, LimitExceeded, NotFound, NotSupported, WimsmithError
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.container import Kind, Wim, open_wim
+from wimsmith.offline.wim.format.container import Kind, Wim, open_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 GUID_AT, PART_AT, PARTS_AT = 24, 40, 42
 

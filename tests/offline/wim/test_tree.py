@@ -5,7 +5,7 @@ import pytest
 from offline.wim.images import ADMINS, COMPONENT, INSTALLER, OBJECT_ID, rich, sha1
 from wimsmith.errors import LimitExceeded, NotFound, NotSupported, PathConflict, UnsafePath
 from wimsmith.offline.changes import Times
-from wimsmith.offline.wim.tree import (
+from wimsmith.offline.wim.format.tree import (
     EMPTY_SHA1,
     MAX_LINKS,
     ZERO_SHA1,

@@ -10,11 +10,11 @@ from offline.wim.images import ADMINS, INSTALLER, TIMES, Practice, rich, sha1, w
 from offline.wim.judges import accept, link_groups, listing, run
 from offline.wim.rawmetadata import RawEntry, raw_entries
 from offline.wim.test_write import comparable, from_ntfs
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.tree import EMPTY_SHA1, Entry, Inode, Reparse, Stream, Tree
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.tree import EMPTY_SHA1, Entry, Inode, Reparse, Stream, Tree
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.writing.write import write_wim
 
 SYMLINK, APP_LINK, FOREIGN_TAG, OVERLAY = 0xA000_000C, 0x8000_001B, 0x0000_0042, 0x8000_0017
 SPARSE, COMPRESSED, TEMPORARY, ENCRYPTED = 0x200, 0x800, 0x100, 0x4000

@@ -9,11 +9,11 @@ import pytest
 from offline.wim.images import TIMES, Practice, rich, sha1, write
 from offline.wim.judges import accept, run, xml
 from offline.wim.test_unusual import edit, entries_that_differ, noise
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.document import ImageEdit
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.document import ImageEdit
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.writing.write import write_wim
 
 XML_AT, INTEGRITY_AT = 72, 124
 HEADER_BYTES = 208

@@ -13,13 +13,13 @@ from offline.wim.handmade import PACKED, Handmade, entry, place, sha1
 from offline.wim.verbs import children, flip, imagex, meet_strangers
 from wimsmith.errors import Cancelled, DamagedWim, NotFound, WorkerFailed
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.blobs import Blob
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.export import export_images
-from wimsmith.offline.wim.tree import Tree
-from wimsmith.offline.wim.verify import MAX_FILES, verify_wim
+from wimsmith.offline.wim.format.blobs import Blob
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.verbs.export import export_images
+from wimsmith.offline.wim.verbs.verify import MAX_FILES, verify_wim
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
 
 KERNEL = "Windows/System32/kernel.dll"
 FORMS = {

@@ -6,7 +6,7 @@ import pytest
 
 from wimsmith.errors import Cancelled
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim.watch import Watch
+from wimsmith.offline.wim.writing.watch import Watch
 
 
 @pytest.mark.parametrize("ask", ["tell", "beat"])

@@ -19,11 +19,11 @@ from hypothesis import strategies as st
 
 from wimsmith.errors import Cancelled, DamagedWim, WorkerFailed
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim import _frames
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.child import Worker
-from wimsmith.offline.wim.codec import Codec, Compression
-from wimsmith.offline.wim.worker import CodecPool, WorkerCodec
+from wimsmith.offline.wim.format.codec import Codec, Compression
+from wimsmith.offline.wim.workers import _frames
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.workers.child import Worker
+from wimsmith.offline.wim.workers.worker import CodecPool, WorkerCodec
 from wimsmith.process import Limits
 
 LZX, CHUNK = Compression.LZX, 32768
@@ -203,7 +203,7 @@ def test_a_forgotten_codec_leaves_no_process() -> None:
 
 def test_a_worker_does_not_outlive_a_killed_parent() -> None:
     code = (
-        "import time; from wimsmith.offline.wim.child import Worker;"
+        "import time; from wimsmith.offline.wim.workers.child import Worker;"
         "worker = Worker(); print(worker.pid, flush=True); time.sleep(60)"
     )
     source = Path(__file__).parents[3] / "src"

@@ -29,14 +29,14 @@ from wimsmith.errors import (
     VerificationFailed,
 )
 from wimsmith.offline.progress import Event
-from wimsmith.offline.wim._libwim import LibwimCodec
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.document import ImageEdit, WindowsInfo
-from wimsmith.offline.wim.metadata import parse_metadata, serialize_metadata
-from wimsmith.offline.wim.staging import PREFIX
-from wimsmith.offline.wim.tree import Tree
-from wimsmith.offline.wim.write import write_wim
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.format.document import ImageEdit, WindowsInfo
+from wimsmith.offline.wim.format.metadata import parse_metadata, serialize_metadata
+from wimsmith.offline.wim.format.tree import Tree
+from wimsmith.offline.wim.workers._libwim import LibwimCodec
+from wimsmith.offline.wim.writing.staging import PREFIX
+from wimsmith.offline.wim.writing.write import write_wim
 
 COMPRESSIONS = tuple(Compression)
 EDITED = {

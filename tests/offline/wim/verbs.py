@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from wimsmith.offline.wim.container import open_wim
-from wimsmith.offline.wim.staging import PREFIX
+from wimsmith.offline.wim.format.container import open_wim
+from wimsmith.offline.wim.writing.staging import PREFIX
 
 SOURCE_FOLDER = Path(__file__).parents[3] / "src"
 

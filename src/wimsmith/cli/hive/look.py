@@ -23,7 +23,7 @@ from wimsmith.cli.wimfile import time_text
 from wimsmith.errors import DamagedHive, NotFound
 from wimsmith.offline.hivefile import HiveFacts, describe
 from wimsmith.offline.registry import Key, Value
-from wimsmith.offline.wim.container import naming
+from wimsmith.offline.wim.format.container import naming
 
 
 def info(hive: str) -> None:

@@ -13,8 +13,8 @@ from wimsmith.offline.image import HIVE_PATHS
 from wimsmith.offline.registry import LOG_SUFFIXES, MAX_HIVE_BYTES, Hive, Key
 from wimsmith.offline.registry.regfile import long_root
 from wimsmith.offline.registry.roots import HIVE_ROOTS, default_control_set, mount_name
-from wimsmith.offline.wim.container import Wim, naming
-from wimsmith.offline.wim.tree import Entry
+from wimsmith.offline.wim.format.container import Wim, naming
+from wimsmith.offline.wim.format.tree import Entry
 
 _IN_WIM = re.compile(r"(?P<wim>.+):(?P<index>[0-9]{1,6}):(?P<name>[^:]+)", re.DOTALL)
 _PATHS: Mapping[str, str] = MappingProxyType(

@@ -32,8 +32,8 @@ from wimsmith.offline.registry.regfile import (
     parse_reg,
 )
 from wimsmith.offline.registry.roots import RegistryRoots, default_control_set, registry_edits
-from wimsmith.offline.wim.container import naming
-from wimsmith.offline.wim.staging import Staging
+from wimsmith.offline.wim.format.container import naming
+from wimsmith.offline.wim.writing.staging import Staging
 
 _NO_MOUNT = "HIVE"
 

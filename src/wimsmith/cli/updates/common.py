@@ -11,13 +11,13 @@ from cyclopts import Parameter
 
 from wimsmith.cli.wimfile import open_file
 from wimsmith.errors import InvalidInput, NotFound
-from wimsmith.offline.components.basemanifest import base_texts
+from wimsmith.offline.components.store.basemanifest import base_texts
 from wimsmith.offline.image import open_view
-from wimsmith.offline.packages.dcm import base_manifest_candidates
-from wimsmith.offline.packages.roots import microsoft_anchors
-from wimsmith.offline.packages.signatures import Anchors
-from wimsmith.offline.packages.trust import TrustPolicy
-from wimsmith.offline.wim.container import naming
+from wimsmith.offline.packages.deltas.dcm import base_manifest_candidates
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.roots import microsoft_anchors
+from wimsmith.offline.packages.trust.signatures import Anchors
+from wimsmith.offline.wim.format.container import naming
 
 Roots = Annotated[tuple[Path, ...], Parameter(name="--root", negative="", consume_multiple=False)]
 TestRoots = Annotated[

@@ -6,7 +6,7 @@ from wimsmith.cli.output import human_size, note, print_line, progress_bar, show
 from wimsmith.cli.updates.common import base_texts_of
 from wimsmith.cli.wimfile import printable
 from wimsmith.offline.packages.extract import ExtractReport, Proof, extract_update
-from wimsmith.offline.wim.container import naming
+from wimsmith.offline.wim.format.container import naming
 
 _SHOWN_NAMES = 10
 _WORDS = {

@@ -17,13 +17,13 @@ from wimsmith.cli.output import (
 from wimsmith.cli.updates.common import Roots, TestRoots, base_texts_of, policy_of, workspace
 from wimsmith.cli.updates.shown import Looked, looked_row, print_looked
 from wimsmith.errors import NotSupported, WimsmithError
-from wimsmith.offline.components.reasons import component_reasons
+from wimsmith.offline.components.install.reasons import component_reasons
 from wimsmith.offline.packages.contents import base_for
 from wimsmith.offline.packages.facts import inspect_all
-from wimsmith.offline.packages.trust import TrustPolicy
-from wimsmith.offline.packages.trustreport import examine, examine_file
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.report import examine, examine_file
 from wimsmith.offline.progress import Progress, silent
-from wimsmith.offline.wim.container import naming
+from wimsmith.offline.wim.format.container import naming
 
 
 def inspect(

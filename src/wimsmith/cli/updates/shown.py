@@ -15,8 +15,8 @@ from wimsmith.offline.packages.facts import UpdateFacts
 from wimsmith.offline.packages.factsdata import as_data
 from wimsmith.offline.packages.obstacles import Reason
 from wimsmith.offline.packages.planning import PlannedFacts
-from wimsmith.offline.packages.trust import Link
-from wimsmith.offline.packages.trustreport import TrustReport, TrustVerdict
+from wimsmith.offline.packages.trust.following import Link
+from wimsmith.offline.packages.trust.report import TrustReport, TrustVerdict
 
 _NO_UPDATE = "not-cbs"
 _CONTAINERS = {"msu": ".msu", "cab": ".cab"}

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wimsmith.offline.packages.trust import CheckedLink, Link
-from wimsmith.offline.packages.trustreport import TrustReport
+from wimsmith.offline.packages.trust.following import CheckedLink, Link
+from wimsmith.offline.packages.trust.report import TrustReport
 
 BASE_OPTIONS = "--image WIM --index N, or --base FILE"
 _NAMES = re.compile(r"(?:^|,)CN=((?:\\.|[^,\\])*)")

@@ -11,12 +11,12 @@ from wimsmith.cli.updates.common import Roots, TestRoots, base_texts_of, policy_
 from wimsmith.cli.updates.stages import BASE_OPTIONS, State, common_name, stages_of
 from wimsmith.cli.wimfile import printable
 from wimsmith.errors import NotSupported, Untrusted
+from wimsmith.offline.packages.containers.kinds import check_file
 from wimsmith.offline.packages.contents import base_for
 from wimsmith.offline.packages.factsdata import as_data
-from wimsmith.offline.packages.kinds import check_file
 from wimsmith.offline.packages.package import expand_all
-from wimsmith.offline.packages.trust import TrustPolicy
-from wimsmith.offline.packages.trustreport import (
+from wimsmith.offline.packages.trust.following import TrustPolicy
+from wimsmith.offline.packages.trust.report import (
     BrokenLink,
     TrustReport,
     TrustVerdict,
@@ -24,7 +24,7 @@ from wimsmith.offline.packages.trustreport import (
     examine_file,
 )
 from wimsmith.offline.progress import Progress
-from wimsmith.offline.wim.container import naming
+from wimsmith.offline.wim.format.container import naming
 
 
 @dataclass(frozen=True, slots=True)

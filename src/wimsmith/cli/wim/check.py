@@ -6,8 +6,8 @@ from pathlib import Path
 
 from wimsmith.cli.output import counted, human_size, note, print_line, progress_bar, show
 from wimsmith.cli.wimfile import References, printable
-from wimsmith.offline.wim.extract import ExtractReport, extract_image
-from wimsmith.offline.wim.verify import Damage, VerifyReport, verify_wim
+from wimsmith.offline.wim.verbs.extract import ExtractReport, extract_image
+from wimsmith.offline.wim.verbs.verify import Damage, VerifyReport, verify_wim
 
 _SHOWN_NAMES = 20
 _SHOWN_DAMAGES = 20

@@ -18,7 +18,7 @@ from wimsmith.offline.compare import (
     compare_hives,
     compare_trees,
 )
-from wimsmith.offline.wim.container import open_wim
+from wimsmith.offline.wim.format.container import open_wim
 
 DIFFERENT_EXIT = 1
 Flag = Annotated[bool, Parameter(negative="")]

@@ -10,8 +10,8 @@ from wimsmith.cli.output import (
 )
 from wimsmith.cli.wim.making import Flag, Form, announce, packing_of, parse_boot, show_plan
 from wimsmith.cli.wimfile import References, numbers
-from wimsmith.offline.wim.append import Addition, announce_append, append_images
-from wimsmith.offline.wim.export import Selection, announce_export, export_images
+from wimsmith.offline.wim.verbs.append import Addition, announce_append, append_images
+from wimsmith.offline.wim.verbs.export import Selection, announce_export, export_images
 
 
 def export(

@@ -11,7 +11,7 @@ from wimsmith.errors import InvalidInput
 from wimsmith.offline.edit import Access, Add, Delete, Edit, MakeFolder, Move, Replace, edit_image
 from wimsmith.offline.intake import SourceLinks
 from wimsmith.offline.sidnames import sid_of
-from wimsmith.offline.wim.worker import CodecPool
+from wimsmith.offline.wim.workers.worker import CodecPool
 
 Target = Annotated[Path | None, Parameter(name="--target")]
 InPlace = Annotated[bool, Parameter(name="--in-place", negative="")]

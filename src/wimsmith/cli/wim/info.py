@@ -16,9 +16,9 @@ from wimsmith.cli.output import (
     print_table,
 )
 from wimsmith.cli.wimfile import open_file, time_text
-from wimsmith.offline.wim.container import Wim
-from wimsmith.offline.wim.document import MAX_XML_BYTES, ImageInfo, WindowsInfo
-from wimsmith.offline.wim.header import Flag
+from wimsmith.offline.wim.format.container import Wim
+from wimsmith.offline.wim.format.document import MAX_XML_BYTES, ImageInfo, WindowsInfo
+from wimsmith.offline.wim.format.header import Flag
 
 _ARCHITECTURES = {0: "x86", 5: "arm", 6: "ia64", 9: "amd64", 12: "arm64"}
 _FLAGS = {

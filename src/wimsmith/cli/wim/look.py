@@ -23,10 +23,10 @@ from wimsmith.cli.wim.rows import (
 )
 from wimsmith.cli.wimfile import References, found, open_file, printable
 from wimsmith.errors import InvalidInput, NotFound
-from wimsmith.offline.wim.container import Wim, naming
-from wimsmith.offline.wim.lint import shown_path
-from wimsmith.offline.wim.tree import Entry, Tree
-from wimsmith.offline.wim.wildcards import has_wildcards, matching, name_matcher
+from wimsmith.offline.wim.format.container import Wim, naming
+from wimsmith.offline.wim.format.lint import shown_path
+from wimsmith.offline.wim.format.tree import Entry, Tree
+from wimsmith.offline.wim.format.wildcards import has_wildcards, matching, name_matcher
 
 Flag = Annotated[bool, Parameter(negative="")]
 

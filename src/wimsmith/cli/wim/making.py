@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from wimsmith.cli.output import counted, human_size, note, options, print_facts, print_json
 from wimsmith.cli.wimfile import printable
 from wimsmith.errors import InvalidInput
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.making import Announcement, Packing
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.writing.making import Announcement, Packing
 
 Form = Literal["none", "xpress", "lzx", "lzms"]
 Flag = Annotated[bool, Parameter(negative="")]

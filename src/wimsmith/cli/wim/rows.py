@@ -10,11 +10,11 @@ from wimsmith.errors import DamagedSecurity, LimitExceeded, NotFound, NotSupport
 from wimsmith.offline.descriptors import SecurityDescriptor
 from wimsmith.offline.security import display_sddl
 from wimsmith.offline.sidnames import name_of
-from wimsmith.offline.wim.behind import read_behind
-from wimsmith.offline.wim.container import Wim
-from wimsmith.offline.wim.lint import shown_path
-from wimsmith.offline.wim.reparse import MAX_REPARSE_BYTES, kind_of, target_of
-from wimsmith.offline.wim.tree import MAX_LINKS, Entry, Inode
+from wimsmith.offline.wim.format.behind import read_behind
+from wimsmith.offline.wim.format.container import Wim
+from wimsmith.offline.wim.format.lint import shown_path
+from wimsmith.offline.wim.format.reparse import MAX_REPARSE_BYTES, kind_of, target_of
+from wimsmith.offline.wim.format.tree import MAX_LINKS, Entry, Inode
 
 Row = dict[str, Any]
 

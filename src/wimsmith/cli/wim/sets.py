@@ -6,9 +6,9 @@ from pathlib import Path
 from wimsmith.cli.output import counted, human_size, note, options, print_line, progress_bar, show
 from wimsmith.cli.wim.making import Flag, Form, announce, packing_of, parse_size, show_plan
 from wimsmith.errors import InvalidInput
-from wimsmith.offline.wim.join import join_parts
-from wimsmith.offline.wim.optimize import Waste, announce_optimize, optimize_wim
-from wimsmith.offline.wim.split import split_wim
+from wimsmith.offline.wim.verbs.join import join_parts
+from wimsmith.offline.wim.verbs.optimize import Waste, announce_optimize, optimize_wim
+from wimsmith.offline.wim.verbs.split import split_wim
 
 
 def split(

@@ -9,17 +9,22 @@ from wimsmith.cli.output import human_size, note, print_line, progress_bar, show
 from wimsmith.cli.wim.making import Flag, Form, parse_size
 from wimsmith.cli.wimfile import References, printable
 from wimsmith.errors import InvalidInput
-from wimsmith.offline.wim import capture as capturing
-from wimsmith.offline.wim.apply import (
+from wimsmith.offline.wim.format.codec import Compression
+from wimsmith.offline.wim.verbs import capture as capturing
+from wimsmith.offline.wim.verbs.apply import (
     ApplyReport,
     Check,
     NewVolume,
     apply_new_volume,
     apply_ntfs,
 )
-from wimsmith.offline.wim.capture import DEFAULT_LEVEL, CaptureOptions, CaptureReport, PathList
-from wimsmith.offline.wim.codec import Compression
-from wimsmith.offline.wim.exclusions import exclusions
+from wimsmith.offline.wim.verbs.capture import (
+    DEFAULT_LEVEL,
+    CaptureOptions,
+    CaptureReport,
+    PathList,
+)
+from wimsmith.offline.wim.verbs.exclusions import exclusions
 
 _SHOWN = 20
 

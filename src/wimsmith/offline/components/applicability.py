@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from wimsmith.errors import DamagedPackage
-from wimsmith.offline.components.store import Image, Store, StoredPackage
+from wimsmith.offline.components.store.lookups import Image, Store, StoredPackage
 from wimsmith.offline.facts import PackageState
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
 from wimsmith.offline.manifests.package import (

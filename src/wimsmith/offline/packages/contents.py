@@ -11,8 +11,8 @@ from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.package import Applicable, PackageManifest, Update
 from wimsmith.offline.manifests.xmlreader import MAX_XML_BYTES
 from wimsmith.offline.packages.branches import branch_of_update, branches_of
-from wimsmith.offline.packages.cabinet import CabinetFile
-from wimsmith.offline.packages.dcm import expand_dcm, is_dcm
+from wimsmith.offline.packages.containers.cabinet import CabinetFile
+from wimsmith.offline.packages.deltas.dcm import expand_dcm, is_dcm
 from wimsmith.offline.packages.package import ExpandedPackage, ManifestFile
 from wimsmith.offline.progress import Event, Progress, silent
 

@@ -20,18 +20,18 @@ from wimsmith.errors import AlreadyExists, DamagedPackage, NotEnoughSpace
 from wimsmith.offline import paths
 from wimsmith.offline.durable import fsync_folder
 from wimsmith.offline.manifests.component import ComponentManifest
-from wimsmith.offline.packages.cabinet import CabinetFile
-from wimsmith.offline.packages.contents import contents_of
-from wimsmith.offline.packages.hashlist import (
+from wimsmith.offline.packages.containers.cabinet import CabinetFile
+from wimsmith.offline.packages.containers.hashlist import (
     HASH_LIST,
     MAX_HASH_LIST_BYTES,
     ListedHash,
     parse_hash_list,
 )
+from wimsmith.offline.packages.contents import contents_of
 from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
 from wimsmith.offline.packages.package import ExpandedPackage, expand_all
 from wimsmith.offline.progress import Event, Progress, silent
-from wimsmith.offline.wim.staging import Staging
+from wimsmith.offline.wim.writing.staging import Staging
 
 log = logging.getLogger("wimsmith.offline")
 

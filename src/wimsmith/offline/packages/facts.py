@@ -12,7 +12,11 @@ from wimsmith.errors import NotSupported
 from wimsmith.offline.manifests.component import ComponentManifest
 from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.package import Capability, PackageManifest, Parent
-from wimsmith.offline.packages.containers import Container, unwrap_all
+from wimsmith.offline.packages.containers.ipd import IndexSummary
+from wimsmith.offline.packages.containers.kinds import ContainerKind, Obstacle
+from wimsmith.offline.packages.containers.msu import MsuDescription
+from wimsmith.offline.packages.containers.strangers import stranger
+from wimsmith.offline.packages.containers.unwrapping import Container, unwrap_all
 from wimsmith.offline.packages.contents import (
     ComponentFacts,
     Contents,
@@ -22,10 +26,7 @@ from wimsmith.offline.packages.contents import (
     payload_of,
     units_of,
 )
-from wimsmith.offline.packages.ipd import IndexSummary
-from wimsmith.offline.packages.kinds import ContainerKind, Obstacle
 from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
-from wimsmith.offline.packages.msu import MsuDescription
 from wimsmith.offline.packages.obstacles import Reason, manifests_in_use, obstacles_of
 from wimsmith.offline.packages.package import ExpandedPackage, assemble
 from wimsmith.offline.packages.planning import PLANNED_REASONS, PlannedFacts, planned_facts
@@ -39,7 +40,6 @@ from wimsmith.offline.packages.promises import (
     text_of,
     title_of,
 )
-from wimsmith.offline.packages.strangers import stranger
 from wimsmith.offline.progress import Progress, silent
 
 Examine = Callable[[ComponentManifest], Iterable[Reason]]

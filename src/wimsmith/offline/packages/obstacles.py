@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from wimsmith.offline import paths
 from wimsmith.offline.manifests.package import PackageManifest
 from wimsmith.offline.packages.branches import forced_packages
-from wimsmith.offline.packages.kinds import Obstacle
+from wimsmith.offline.packages.containers.kinds import Obstacle
 from wimsmith.offline.packages.package import ExpandedPackage
 
 _LANGUAGE_PACK = re.compile(

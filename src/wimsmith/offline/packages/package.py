@@ -17,14 +17,14 @@ from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import keyform as keyform_of
 from wimsmith.offline.manifests.package import PackageManifest, parse_package
 from wimsmith.offline.manifests.xmlreader import MAX_XML_BYTES
-from wimsmith.offline.packages.cabinet import CabinetFile
-from wimsmith.offline.packages.catalog import MAX_CATALOG_BYTES, Catalog, parse_catalog
-from wimsmith.offline.packages.containers import Container, unwrap, unwrap_all
-from wimsmith.offline.packages.dcm import expand_dcm, is_dcm
-from wimsmith.offline.packages.ipd import IndexSummary
-from wimsmith.offline.packages.kinds import ContainerKind
+from wimsmith.offline.packages.containers.cabinet import CabinetFile
+from wimsmith.offline.packages.containers.ipd import IndexSummary
+from wimsmith.offline.packages.containers.kinds import ContainerKind
+from wimsmith.offline.packages.containers.msu import MsuDescription
+from wimsmith.offline.packages.containers.unwrapping import Container, unwrap, unwrap_all
+from wimsmith.offline.packages.deltas.dcm import expand_dcm, is_dcm
 from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
-from wimsmith.offline.packages.msu import MsuDescription
+from wimsmith.offline.packages.trust.catalog import MAX_CATALOG_BYTES, Catalog, parse_catalog
 from wimsmith.offline.progress import Progress, silent
 
 _TOP_STEM = "update"

@@ -12,10 +12,10 @@ from pathlib import Path
 from wimsmith.errors import Cancelled, Interrupted, LimitExceeded, WimsmithError
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
 from wimsmith.offline.manifests.package import PackageManifest, parse_package
-from wimsmith.offline.packages.cabinet import CabinetFile
 from wimsmith.offline.packages.compdb import BuildStep, is_compdb, parse_compdb
-from wimsmith.offline.packages.containerindex import parse_container_index
-from wimsmith.offline.packages.kinds import (
+from wimsmith.offline.packages.containers.cabinet import CabinetFile
+from wimsmith.offline.packages.containers.containerindex import parse_container_index
+from wimsmith.offline.packages.containers.kinds import (
     INDEX_NAME,
     PSF_INDEX_SUFFIX,
     PSF_MAGIC,
@@ -24,14 +24,14 @@ from wimsmith.offline.packages.kinds import (
     Obstacle,
     is_metadata,
 )
-from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
-from wimsmith.offline.packages.msu import MsuDescription, describe, is_description
-from wimsmith.offline.packages.psfx import (
+from wimsmith.offline.packages.containers.msu import MsuDescription, describe, is_description
+from wimsmith.offline.packages.containers.psfx import (
     DifferentialSummary,
     stream_index,
     summarize_differentials,
 )
-from wimsmith.offline.packages.shelves import Shelf, open_shelf
+from wimsmith.offline.packages.containers.shelves import Shelf, open_shelf
+from wimsmith.offline.packages.limits import DEFAULT_LIMITS, PackageLimits
 from wimsmith.offline.progress import Progress, silent
 
 PLANNED_REASONS = frozenset({"container-wim", "psfx", "uup", "express", "baseless"})

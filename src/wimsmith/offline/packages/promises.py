@@ -8,7 +8,7 @@ from typing import Self
 from wimsmith.offline.manifests.component import ComponentManifest
 from wimsmith.offline.manifests.identity import Version
 from wimsmith.offline.manifests.package import PackageManifest
-from wimsmith.offline.packages.msu import MsuDescription
+from wimsmith.offline.packages.containers.msu import MsuDescription
 
 _ARTICLE = re.compile(r"KB(\d{5,8})", re.IGNORECASE)
 _NO_NAMES = frozenset({"", "default"})

@@ -1,0 +1,1 @@
+"""Installing an update: what it brings, where it goes, writing and reading it back."""

@@ -1,0 +1,1 @@
+"""The component store of an image: lookups, and edits readable as if done."""

@@ -1,0 +1,1 @@
+"""What updates come in: cabinets, `.msu` files, container indexes, WIM files."""

@@ -1,0 +1,1 @@
+"""Who made an update: signed messages, certificates, catalogs, the chain of trust."""

@@ -1,0 +1,1 @@
+"""Processes that hold the C libraries: codecs, volumes, and verbs on whole files."""

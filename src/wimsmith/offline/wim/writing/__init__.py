@@ -1,0 +1,1 @@
+"""The one writer of WIM files: plan, output, sealing, proof and the new name."""
