@@ -16,7 +16,7 @@ sys.path.insert(0, str(HERE.parent / "tests"))  # scenarios may use the generato
 
 from bench.rows import Row, as_json, as_text, with_ratios  # noqa: E402 - needs the path above
 
-_NOT_SCENARIOS = {"__init__", "__main__", "inputs", "rows"}
+_NOT_SCENARIOS = {"__init__", "__main__", "inputs", "rows", "stores"}
 
 
 def scenarios() -> list[str]:

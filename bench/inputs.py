@@ -38,12 +38,12 @@ _MOST_BYTES = 30_000_000
 
 def large_image(work: Path) -> Path:
     """A LZX file of about 1 GB with one image of 80,000 entries, of which 10,000 are folders."""
-    return _kept(work, "large.wim", partial(_make, folders=10_000, files=70_000))
+    return kept(work, "large.wim", partial(_make, folders=10_000, files=70_000))
 
 
 def many_files(work: Path) -> Path:
     """A LZX file whose image has 100,000 small files in 5,000 folders."""
-    return _kept(
+    return kept(
         work,
         "many.wim",
         partial(_make, folders=5_000, files=100_000, median=1600, spread=0.5),
@@ -52,7 +52,7 @@ def many_files(work: Path) -> Path:
 
 def small_image(work: Path) -> Path:
     """A LZX file of about 30 MB, for what costs much CPU."""
-    return _kept(work, "small.wim", partial(_make, folders=200, files=2_000))
+    return kept(work, "small.wim", partial(_make, folders=200, files=2_000))
 
 
 def chunk_of_content(chance: random.Random, size_bytes: int) -> bytes:
@@ -93,7 +93,8 @@ class Generator:
             left -= count
 
 
-def _kept(work: Path, name: str, make: Callable[[Path], None]) -> Path:
+def kept(work: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """What `make` makes at a path: the file `name` of the inputs, made if it is not there."""
     folder = work.parent / "inputs"
     folder.mkdir(exist_ok=True)
     path = folder / name

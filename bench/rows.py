@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -102,6 +103,9 @@ def _run_and_leave(do: Callable[[], int], writer: int) -> None:
         _wait_for_all()
         os.write(writer, f"{count} {_written_bytes()}".encode())
         status = 0
+    except BaseException:
+        traceback.print_exc()
+        raise
     finally:
         sys.stderr.flush()
         os._exit(status)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from bench.inputs import HIVE, HIVE_BYTES, chunk_of_content, large_image
 from bench.rows import Row, apart, measure
-from wimsmith.offline.edit import Edit, Replace, edit_image
+from wimsmith.offline.edits.kinds import Edit, Replace
+from wimsmith.offline.edits.writing import edit_image
 from wimsmith.offline.wim.format.container import open_wim
 from wimsmith.offline.wim.workers.worker import CodecPool, WorkerCodec
 

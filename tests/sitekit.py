@@ -156,7 +156,7 @@ class Api:
 
     def service(self, image: str, *updates: int, **more: Any) -> Any:
         """Apply updates now; returns the run with its results."""
-        body = {"image": image, "updates": list(updates), "run_now": True, **more}
+        body = {"image": image, "updates": list(updates), "run_now": True} | more
         schedule = self.post("/servicing/schedules", body)
         return self.get(f"/servicing/runs/{schedule['run']['id']}")
 

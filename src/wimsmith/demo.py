@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from wimsmith.cli.image import PACKAGE_STATES
+from wimsmith.cli.states import package_state
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 30.0
@@ -279,7 +279,7 @@ def tell_changes(
         for identity in sorted(after):
             if packages.get(identity) != after[identity]:
                 states = (packages.get(identity, 0), after[identity])
-                was, now = (PACKAGE_STATES.get(state, state) for state in states)
+                was, now = (package_state(state) for state in states)
                 say(f"     {was} -> {now}: {identity}")
         tell_files(index, demo.files(source, index), demo.files(target, index))
 

@@ -353,6 +353,13 @@ class DamagedContent(WimsmithError):
     exit = 67
 
 
+class UnreadableFacts(WimsmithError):
+    """Facts that are kept of an image or update cannot be read: {}"""
+
+    code = "unreadable-facts"
+    exit = 78
+
+
 class VerificationFailed(WimsmithError):
     """The new image is not what it should be, and was not published: {}"""
 
@@ -416,3 +423,21 @@ class PartlyApplied(WimsmithError):
     status = 422
     exit = 75
     hint = "`wimsmith image updates IMAGE` gives the reason for each index and update."
+
+
+class ConsentNeeded(WimsmithError):
+    """Experimental, and not yet consented to: {}"""
+
+    code = "consent-needed"
+    status = 409
+    exit = 76
+    hint = "Say --experimental if this is what you want, and try the result before you deploy it."
+
+
+class CleanUpFailed(WimsmithError):
+    """The component store could not be cleaned up, and nothing was committed: {}"""
+
+    code = "clean-up-failed"
+    status = 422
+    exit = 77
+    hint = "Service the image without removing superseded components."

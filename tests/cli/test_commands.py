@@ -14,7 +14,7 @@ def run_with(*outcomes: str) -> dict[str, Any]:
         {"index": 1, "article": "KB5000001", "outcome": outcome, "word": outcome, "code": "psfx"}
         for outcome in outcomes
     ]
-    return {"status": "status", "results": results}
+    return {"status": "status", "results": results, "actions": []}
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,32 @@ def test_wrong_usage_says_so_and_names_the_help(
     assert "--help" in written.err
 
 
+@pytest.mark.parametrize(
+    ("tokens", "words"),
+    [
+        (("wim", "health"), "FILE is missing"),
+        (("wim", "health", "a.wim"), "INDEX is missing"),
+        (("wim", "service", "a.wim"), "INDEX is missing"),
+        (("image", "add"), "PATH is missing"),
+    ],
+)
+def test_what_is_missing_is_named_with_the_help_of_the_command(
+    tokens: tuple[str, ...], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(list(tokens)) == USAGE_EXIT
+    error, hint = capsys.readouterr().err.splitlines()
+    assert error == f"error: {words}"
+    assert f"`wimsmith {' '.join(tokens[:2])} --help`" in hint
+
+
+def test_help_leaves_out_defaults_that_say_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for tokens in (("wim", "service"), ("wim", "export"), ("practice", "image")):
+        assert run([*tokens, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "[default: 19041]" in text
+    assert not re.search(r"default:\s*(│\s*│\s*)?(False|\(\))", text)
+
+
 def test_a_service_that_is_not_there_is_told_with_what_to_do(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

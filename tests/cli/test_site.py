@@ -202,12 +202,16 @@ def test_a_schedule_waits_for_its_time_and_can_be_cleared(site: SiteAtHand) -> N
     assert site.run("service", "show", row["id"]).code == errors.NotFound.exit
 
 
-def test_updates_are_applied_now_and_the_code_tells_what_came_of_it(site: SiteAtHand) -> None:
-    image = site.add("serviced")
+def allow_servicing(site: SiteAtHand) -> None:
     site.ok("settings", "set", "experimental_native_servicing", "on")
     certificate = ssl.PEM_cert_to_DER_cert((site.files / ROOT_FILE).read_text(encoding="ascii"))
     fingerprint = hashlib.sha256(certificate).hexdigest()
     site.ok("settings", "set", "trusted_test_roots", json.dumps([fingerprint]))
+
+
+def test_updates_are_applied_now_and_the_code_tells_what_came_of_it(site: SiteAtHand) -> None:
+    image = site.add("serviced")
+    allow_servicing(site)
     result = site.ok("updates", "import", ".")["result"]
     files = {
         Path(row["source_path"]).stem: row["id"]
@@ -235,9 +239,72 @@ def test_updates_are_applied_now_and_the_code_tells_what_came_of_it(site: SiteAt
     assert site.ok("image", "show", image)["current_version"] == 2
 
 
+def test_a_schedule_removes_edits_and_cleans_up_and_tells_so(site: SiteAtHand) -> None:
+    allow_servicing(site)
+    build_image(
+        ImageSpec(size_bytes=256 << 10),
+        site.files / "one.wim",
+        root=practice_root(site.files),
+    )
+    image = str(site.ok("image", "add", "one.wim", "--name", "one")["result"]["package_id"])
+    site.ok("updates", "import", ".")
+    good = {row["article"]: row["id"] for row in site.ok("updates", "list")}["KB5000006"]
+    edits = site.files / "edits.json"
+    edits.write_text(json.dumps([{"edit": "mkdir", "path": "Windows/Made"}]))
+    more = ("--remove", "KB4000001", "--edits", "edits.json", "--edit-sources", str(site.files))
+
+    answer = site.run(
+        "service", "schedule", image, "--update", good, *more, "--remove-superseded", "--now"
+    )
+
+    assert answer.code == 0, answer.err
+    run = site.ok("service", "show", image)["run"]
+    sizes = run["clean_up"]
+    assert (run["status"], run["backend"]) == ("Successful", "native")
+    assert "Removed" in answer.out
+    assert "Done" in answer.out
+    rules = len(run["gate"][0]["rules"])
+    assert f"index 1 can be serviced: none of {rules} rules stands against it" in answer.out
+    assert f"clean-up: {sizes['text']}" in answer.out
+    assert f"{sizes['after_bytes']} exported; {sizes['freed_bytes']} bytes freed" in answer.out
+    before = (site.files / "one.wim").stat().st_size
+    assert sizes["freed_bytes"] == before - sizes["after_bytes"]
+    edits.write_text("[")
+    assert site.run("service", "schedule", image, *more, "--now").code == errors.InvalidInput.exit
+
+
 def test_work_can_be_left_alone_and_watched_later(site: SiteAtHand) -> None:
     job = site.ok("image", "add", "install.wim", "--name", "later", "--no-wait")
     ended = site.ok("job", "watch", job["id"])
     assert (ended["id"], ended["state"]) == (job["id"], "succeeded")
     assert site.ok("job", "show", job["id"])["state"] == "succeeded"
     assert job["id"] in [row["id"] for row in site.ok("job", "list")]
+
+
+def test_a_plan_is_seen_before_a_run_and_an_excluded_update_is_left_alone(
+    site: SiteAtHand,
+) -> None:
+    image = site.add("planned")
+    site.ok("settings", "set", "experimental_native_servicing", "on")
+    site.ok("updates", "import", ".")
+    stems = {Path(row["source_path"]).stem: row for row in site.ok("updates", "list")}
+    good, article = stems["small"]["id"], stems["small"]["article"]
+
+    planned = site.ok("service", "plan", image, "--update", good)["items"]
+    row = site.ok("service", "exclude", article, "--reason", "breaks it", "--image", image)
+    listed = site.ok("service", "exclusions", "--image", image)["items"]
+    answer = site.run("service", "plan", image, "--update", good)
+    run = site.ok("service", "schedule", image, "--update", good, "--now")
+
+    assert [(one["index"], one["likely"]) for one in planned] == [
+        (1, "applicable"),
+        (2, "applicable"),
+    ]
+    assert [(one["id"], one["reason"]) for one in listed] == [(row["id"], "breaks it")]
+    assert "Excluded" in answer.out
+    assert f"{article} is excluded for image {image} since" in " ".join(answer.out.split())
+    assert {(one["outcome"], one["code"]) for one in run["results"]} == {
+        ("not-attempted", "excluded")
+    }
+    assert site.ok("service", "include", row["id"]) == {"removed": row["id"]}
+    assert site.ok("service", "exclusions")["items"] == []

@@ -35,8 +35,12 @@ CASES: dict[str, tuple[str, ...]] = {
     "service-image": (
         "plan",
         "stage",
+        "gate",
         "apply",
+        "act",
+        "optimize",
         "commit",
+        "export",
         "verify",
         "store",
         "publish",
@@ -44,6 +48,9 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
 }
 SERVICING = "service-image"
+OF_ONE_INDEX = frozenset({"act", "optimize", "export"})
+"""Steps of servicing that are there where packages are removed, and where one index is cleaned."""
+REMOVED = "Package_for_KB4000001~31bf3856ad364e35~amd64~~10.0.1.2"
 
 
 def _cases() -> list[Any]:
@@ -84,6 +91,10 @@ class Scene:
         return zlib.crc32(self.name.encode()) % 1_000_000
 
     @property
+    def indexes(self) -> int:
+        return 1 if self.kind == SERVICING and self.step in OF_ONE_INDEX else 2
+
+    @property
     def media(self) -> Path:
         folder = self.site.folder / self.name
         folder.mkdir(exist_ok=True)
@@ -118,7 +129,7 @@ class Scene:
     def prepare(self, kind: str) -> None:
         """Do beforehand what the job needs, so that only the job itself is killed."""
         if kind in {"reload-image", "extract-index", "export-image", SERVICING}:
-            self.package_id = self.added(indexes=2)
+            self.package_id = self.added(self.indexes)
         if kind == "reload-image":
             self.source(seed="other", solid=self.step == "convert")
         if kind == SERVICING:
@@ -154,6 +165,8 @@ class Scene:
 
     def _service(self) -> None:
         body = {"image": self.package_id, "updates": [self.update], "run_now": True}
+        if self.step in OF_ONE_INDEX:
+            body |= {"remove": ["KB4000001"], "remove_superseded": True}
         self.site.send("POST", "/servicing/schedules", body)
 
 
@@ -280,7 +293,13 @@ def _check_serviced(scene: Scene, job: Any) -> None:
         2,
         1,
     ]
-    assert sha256(scene.media / "install.wim") == sha256(scene.practice.image(2))
+    assert sha256(scene.media / "install.wim") == sha256(scene.practice.image(scene.indexes))
+    if scene.step in OF_ONE_INDEX:
+        packages = site.get(f"/images/{scene.package_id}/packages", q="KB4000001", limit=500)
+        assert {action["word"] for action in run["actions"]} == {"Removed"}
+        assert REMOVED not in {one["identity"] for one in packages["items"]}
+        blob = scene.site.state / "content" / "blobs" / image["sha256"][:2] / image["sha256"]
+        assert run["clean_up"]["after_bytes"] == blob.stat().st_size
 
 
 _CHECKS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from offline.test_edit_sequences import Model, Player
+from offline.edits.test_edit_sequences import Model, Player
 from offline.wim import ntfs
 from offline.wim.images import Practice, write
 from offline.wim.judges import link_groups, listing, run
@@ -21,7 +21,7 @@ from offline.wim.test_write import comparable
 from wimsmith.cli.main import run as wimsmith
 from wimsmith.offline.changes import ChangeSet, Remove
 from wimsmith.offline.commit import commit
-from wimsmith.offline.edit import edit_image
+from wimsmith.offline.edits.writing import edit_image
 from wimsmith.offline.wim.format.codec import Compression
 from wimsmith.offline.wim.format.container import open_wim
 from wimsmith.offline.wim.workers._libwim import LibwimCodec

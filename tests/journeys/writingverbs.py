@@ -19,12 +19,26 @@ from wimsmith.offline.wim.verbs.split import split_wim
 from wimsmith.offline.wim.workers._libwim import LibwimCodec
 from wimsmith.offline.wim.writing.staging import PREFIX
 from wimsmith.offline.wim.writing.write import write_wim
+from wimsmith.practice.image import build_image
+from wimsmith.practice.presets import preset
+from wimsmith.practice.root import practice_root
+from wimsmith.practice.spec import ImageSpec
+from wimsmith.practice.updates import build_update
 
 PART_BYTES = "60K"
 REG = (
     'Windows Registry Editor Version 5.00\r\n\r\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\New]\r\n"a"="b"\r\n'
 )
 _NEW = b"a later file " * 2000
+_LIST = (
+    *("--index", "1", "--add", "S/folder", "Windows/"),
+    *("--replace", "Windows/System32/config/SOFTWARE", "S/SOFTWARE"),
+    *("--import-reg", "S/change.reg"),
+)
+_SERVICE = (
+    *("--add", "S/updates/small.cab", "--remove", "KB4000001", "--reset-base"),
+    *("--test-root", "S/practice-root.pem", "--experimental"),
+)
 
 
 @dataclass(frozen=True)
@@ -156,6 +170,28 @@ VERBS: tuple[Verb, ...] = (
     *_edit("mv", "Windows/empty.log", "Users/"),
     *_edit("replace", "Windows/empty.log", "S/file.bin"),
     *_edit("mkdir", "Windows/Made"),
+    Verb(
+        "edit list in place",
+        ["wim", "edit", "T/whole.wim", *_LIST, "--in-place"],
+        ["whole.wim"],
+        {"whole.wim": "rich.wim"},
+    ),
+    Verb(
+        "edit list to a target",
+        ["wim", "edit", "S/rich.wim", *_LIST, "--target", "T/new.wim"],
+        ["new.wim"],
+    ),
+    Verb(
+        "service in place",
+        ["wim", "service", "T/whole.wim", "1", *_SERVICE, "--in-place"],
+        ["whole.wim"],
+        {"whole.wim": "practice.wim"},
+    ),
+    Verb(
+        "service to a target",
+        ["wim", "service", "S/practice.wim", "1", *_SERVICE, "--export", "--output", "T/new.wim"],
+        ["new.wim"],
+    ),
     Verb("capture folder", ["wim", "capture", "S/folder", "T/new.wim"], ["new.wim"]),
     Verb(
         "capture NTFS", ["wim", "capture", "S/volume.img", "T/new.wim", "--level=20"], ["new.wim"]
@@ -208,6 +244,8 @@ def make_sources(folder: Path) -> None:
     hive.set_value("Some\\Key", "Name", ValueType.SZ, encode_text("value"))
     hive.set_value("Select", "Default", ValueType.DWORD, encode_dword(1))
     (folder / "SOFTWARE").write_bytes(hive.serialize(TIMES.written))
+    build_image(ImageSpec(size_bytes=128 << 10), folder / "practice.wim")
+    build_update(preset("small"), folder / "updates/small.cab", root=practice_root(folder))
     (folder / "change.reg").write_bytes(b"\xff\xfe" + REG.encode("utf-16-le"))
 
 

@@ -14,6 +14,7 @@ from wimsmith.offline.security import (
     KEY_RIGHTS,
     TRUSTED_INSTALLER,
     compile_sddl,
+    completed,
     display_sddl,
     inherit,
     is_inherit,
@@ -124,8 +125,24 @@ def test_generic_rights_become_those_of_the_kind_of_object() -> None:
     stored = display_sddl(stored_descriptor(PROTECTED_FILE, FILE_RIGHTS))
     assert "(A;;0x1200a9;;;BA)" in stored
     assert f"(A;;FA;;;{TI})" in stored
-    key = display_sddl(stored_descriptor("D:P(A;CI;GA;;;SY)(A;CI;GR;;;BU)", KEY_RIGHTS))
-    assert key == "D:P(A;CI;KA;;;SY)(A;CI;KR;;;BU)"
+
+
+def test_entries_that_are_handed_down_are_stored_as_two() -> None:
+    """As `Get-Acl` shows them on the protected keys of an installed Windows 10."""
+    written = f"O:{TI}G:{TI}D:P(A;CI;GA;;;{TI})(A;CI;GR;;;SY)(A;CI;KR;;;BU)(A;OICI;GA;;;CO)"
+    assert display_sddl(stored_descriptor(written, KEY_RIGHTS)) == (
+        f"O:{TI}G:{TI}D:PAI(A;;KA;;;{TI})(A;CIIO;GA;;;{TI})(A;;KR;;;SY)(A;CIIO;GR;;;SY)"
+        f"(A;CI;KR;;;BU)(A;;KA;;;{TI})(A;OICIIO;GA;;;CO)"
+    )
+
+
+def test_an_owner_who_is_not_named_is_taken_from_another_object() -> None:
+    nobody = compile_sddl("D:P(A;;FA;;;SY)")
+    like = compile_sddl(f"O:{TI}G:SYD:P")
+    assert display_sddl(completed(nobody, like)) == f"O:{TI}G:SYD:P(A;;FA;;;SY)"
+    assert display_sddl(completed(nobody, None)) == "O:BAG:SYD:P(A;;FA;;;SY)"
+    named = compile_sddl("O:BUG:BUD:P")
+    assert completed(named, like) == named
 
 
 def test_entries_that_only_wait_to_be_inherited_keep_generic_rights() -> None:

@@ -9,7 +9,8 @@ from oracle.expect import Conventions, expected_after
 from oracle.observe import observe
 from oracle.package import expand_cabinet, read_update
 from oracle.want import ImageWant
-from wimsmith.offline.backends import NativeBackend, UpdateOutcome
+from wimsmith.offline.backends.interface import StepOutcome
+from wimsmith.offline.backends.native import NativeBackend
 from wimsmith.offline.changes import ChangeSet
 from wimsmith.offline.commit import commit
 from wimsmith.offline.components.install.apply import ApplyOptions
@@ -63,28 +64,21 @@ class Bench:
 
     def apply(
         self, update: Path, *, index_number: int = 1, previous: Sequence[Path] = ()
-    ) -> UpdateOutcome:
+    ) -> StepOutcome:
         """Apply an update and commit what it and `previous` ones changed, as the site does it."""
-        backend, out = NativeBackend(), self.changes
         trust = TrustPolicy(
             microsoft_anchors(), test=Anchors((self.root.certificate,)), allow_test_roots=True
         )
-        outcome = backend.apply_update(
-            base=self.base,
-            index_number=index_number,
-            update=update,
-            previous=previous,
-            out=out,
-            work=self.folder / "work",
-            options=ApplyOptions(trust=trust, now=NOW),
+        opened = NativeBackend().open(
+            self.base,
+            self.folder / "work",
+            ApplyOptions(trust=trust, now=NOW),
+            done={index_number: previous},
         )
-        if outcome.changed:
-            backend.commit(
-                base=self.base,
-                changed={index_number: [*previous, out]},
-                target=self.serviced,
-                modified=NOW,
-            )
+        with opened as session:
+            outcome = session.apply(index_number, update, self.changes)
+            if outcome.changed:
+                session.commit(self.serviced)
         return outcome
 
     def expected(self, update: Path, base_manifest: bytes = b"") -> ImageWant:

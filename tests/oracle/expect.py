@@ -6,35 +6,40 @@ not public are given as `Conventions`, since an engine has to copy them from the
 
 import struct
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from hashlib import sha1, sha256
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
+from oracle.encoding import dword, numbers, sha1_of, sz, text_of
 from oracle.names import (
     Identity,
     component_key,
     deployment_key,
     file_value,
     identity_text,
-    index_name,
     reference_value,
     text_hash,
     winners_key,
 )
-from oracle.package import PackagePart, UpdateFile, components_of, deployments_of
+from oracle.package import UpdateFile, components_of, deployments_of
+from oracle.packages import CATALOGS, STORE, Packages
 from oracle.places import Places
 from oracle.security import Descriptor, of_sddl
-from oracle.state import ARCHIVE, EMPTY_SHA1, HIDDEN, ImageState
-from oracle.states import CBS, INSTALLED, SUPERSEDED, WINNERS, Target, known_packages, targets
+from oracle.state import ARCHIVE, HIDDEN, ImageState
+from oracle.states import INSTALLED, WINNERS, Target, targets
 from oracle.want import ImageWant, SecurityWant
-from oracle.xmlfacts import Component, File, RegistryKey, RegistryValue, Update, multi_text
+from oracle.xmlfacts import (
+    Component,
+    File,
+    RegistryKey,
+    RegistryValue,
+    Update,
+    multi_text,
+    read_component,
+)
 
 COMPONENTS = r"DerivedData\Components"
 DEPLOYMENTS = r"CanonicalData\Deployments"
-CATALOGS = r"CanonicalData\Catalogs"
 VERSIONED_INDEX = r"DerivedData\VersionedIndex"
-STORE = "Windows/WinSxS"
-CATALOG_ROOT = "Windows/System32/CatRoot/{F750E6C3-38EE-11D1-85E5-00C04FC295EE}"
-PACKAGES_FOLDER = "Windows/servicing/Packages"
 _SZ, _EXPAND_SZ, _BINARY, _DWORD, _MULTI_SZ = 1, 2, 3, 4, 7
 _TYPES = {
     "REG_NONE": 0,
@@ -111,10 +116,15 @@ class _Expectation:
         self._keys(shown)
         for component in shown:
             self._shown(component)
+        for component in shown:
+            self._no_older_names(component)
+        packages = Packages(self.before, self.conventions, self.want)
         for target in found:
-            self._package(target, found[0])
+            packages.package(target, found[0])
         for target in found:
             self._deployments(target)
+            if target.state >= INSTALLED:
+                packages.detections(target.part)
         if found:
             self.want.no_keys_below("COMPONENTS", VERSIONED_INDEX)
         return self.want
@@ -143,7 +153,9 @@ class _Expectation:
         component, key = wanted.component, component_key(wanted.component.identity)
         manifest = self.update.manifests[key]
         path = f"{STORE}/Manifests/{key}.manifest"
-        self.want.file(path, _sha1(manifest), self.want.siblings(f"{STORE}/Manifests", ".manifest"))
+        self.want.file(
+            path, sha1_of(manifest), self.want.siblings(f"{STORE}/Manifests", ".manifest")
+        )
         registry = rf"{COMPONENTS}\{key}"
         self._binary(registry, "identity", identity_text(component.identity).encode("ascii"))
         self._binary(registry, "S256H", sha256(manifest).digest())
@@ -151,16 +163,16 @@ class _Expectation:
         if component.is_deployment:
             flags = self.conventions.deployment_flags
         if flags is not None:
-            self.want.value("COMPONENTS", registry, "CF", _DWORD, _dword(flags))
+            self.want.value("COMPONENTS", registry, "CF", _DWORD, dword(flags))
         for deployment in wanted.deployments:
             self._binary(registry, f"c!{deployment}", b"")
         if component.files:
             self.want.directory(f"{STORE}/{key}", self._payload_folders())
         for file in component.files:
             flags = self.conventions.staged_file_flags
-            if wanted.state >= INSTALLED:
+            if wanted.state >= INSTALLED or self._was_installed(component.identity):
                 flags = self.conventions.file_flags
-            data = _dword(flags)
+            data = dword(flags)
             self.want.value("COMPONENTS", registry, file_value(file.name), _DWORD, data)
             self._payload(component, file, f"{STORE}/{key}/{file.name}")
 
@@ -170,8 +182,17 @@ class _Expectation:
         assert folders
         return folders
 
+    def _was_installed(self, identity: Identity) -> bool:
+        """Whether another package has installed the same version, which then stays so."""
+        branch = rf"{WINNERS}\{winners_key(identity)}\{identity.branch}"
+        return self.before.value("SOFTWARE", branch, identity.version) is not None
+
     def _payload(self, component: Component, file: File, path: str) -> None:
-        content = _sha1(self.update.payload(component, file.name))
+        """A file in the store; one that is there already keeps its names."""
+        content = sha1_of(self.update.payload(component, file.name))
+        present = self.before.entries.get(path.lower())
+        if present is not None and present.sha1 == content:
+            return
         attributes = ARCHIVE | (HIDDEN if file.hidden else 0)
         security = _descriptor(component, file.security, for_key=False)
         self.want.file(path, content, security, attributes)
@@ -183,24 +204,24 @@ class _Expectation:
         known = self.want.hives["SOFTWARE"].get(branch.lower())
         if known is not None and (default := known.values.get("")) is not None:
             assert default.data is not None
-            versions.append(_text_of(default.data))
+            versions.append(text_of(default.data))
         self.want.value("SOFTWARE", branch, identity.version, _BINARY, b"\1")
-        self._text("SOFTWARE", branch, "", max(versions, key=_numbers))
+        self._text("SOFTWARE", branch, "", max(versions, key=numbers))
         branches = {
             name[len(family) + 1 :]
             for name in self.want.hives["SOFTWARE"]
             if name.startswith(family.lower() + "\\")
         }
-        self._text("SOFTWARE", family, "", max(branches, key=_numbers))
+        self._text("SOFTWARE", family, "", max(branches, key=numbers))
 
     def _wins(self, identity: Identity) -> bool:
         family = rf"{WINNERS}\{winners_key(identity)}"
         software = self.want.hives["SOFTWARE"]
         in_use = software[family.lower()].values[""]
         default = software[rf"{family}\{identity.branch}".lower()].values[""]
-        if identity.scope.lower() == "nonsxs" and in_use.data != _sz(identity.branch):
+        if identity.scope.lower() == "nonsxs" and in_use.data != sz(identity.branch):
             return False
-        return default.data == _sz(identity.version)
+        return default.data == sz(identity.version)
 
     def _places(self, component: Component) -> Places:
         tables = list(component.strings.values())
@@ -257,6 +278,40 @@ class _Expectation:
             suffix = text_hash(file.name) & 0xFFFFFFFF
             self._payload(component, file, f"{STORE}/Backup/{key}_{file.name}_{suffix:08x}")
 
+    def _no_older_names(self, component: Component) -> None:
+        """Names that only the version that was in use before had are gone with it."""
+        version = self._version_before(component.identity)
+        if version is None or numbers(version) >= component.identity.numbers:
+            return
+        older_key = component_key(replace(component.identity, version=version))
+        assert self.before.read is not None
+        older = read_component(self.before.read(f"{STORE}/Manifests/{older_key}.manifest"))
+        kept = {path.lower() for path in self._names_of(component)}
+        for path in self._names_of(older):
+            entry = self.want.entries.get(path.lower())
+            its_own = any(older_key in name for name in self.want.links.get(path.lower(), ()))
+            if entry is not None and its_own and path.lower() not in kept:
+                self.want.no_file(path)
+
+    def _version_before(self, identity: Identity) -> str | None:
+        """The version of a component that showed itself before."""
+        family = rf"{WINNERS}\{winners_key(identity)}"
+        branch = identity.branch
+        if identity.scope.lower() == "nonsxs":
+            default = self.before.value("SOFTWARE", family)
+            branch = default.text if default else branch
+        value = self.before.value("SOFTWARE", rf"{family}\{branch}")
+        return value.text if value else None
+
+    def _names_of(self, component: Component) -> list[str]:
+        places = self._places(component)
+        found = [
+            f"{places.in_image(file.destination)}/{file.name}"
+            for file in component.files
+            if file.destination
+        ]
+        return found + [places.in_image(link) for file in component.files for link in file.links]
+
     def _values(self, key: RegistryKey, places: Places) -> None:
         hive, path = places.key(places.text(key.path))
         for value in key.values:
@@ -264,65 +319,6 @@ class _Expectation:
             if value.mutable and self.before.value(hive, path, name) is not None:
                 continue
             self.want.value(hive, path, name, *_value_data(value, places))
-
-    def _package(self, target: Target, top: Target) -> None:
-        part = target.part
-        self._package_files(part)
-        higher, lower = self._other_versions(part)
-        state = SUPERSEDED if higher and target.state >= INSTALLED else target.state
-        key = rf"{CBS}\Packages\{part.name}"
-        self._package_values(key, target, state)
-        owner = _dword(self.conventions.owner_flag << 16 | state)
-        self.want.value("SOFTWARE", rf"{key}\Owners", top.part.name, _DWORD, owner)
-        for name, number in target.updates.items():
-            self.want.value("SOFTWARE", rf"{key}\Updates", name, _DWORD, _dword(number))
-        if not higher:
-            index = rf"{CBS}\PackageIndex\{index_name(part.facts.identity)}"
-            self._text("SOFTWARE", index, "", part.name)
-        for name in lower if state >= INSTALLED else ():
-            older = rf"{CBS}\Packages\{name}"
-            self.want.value("SOFTWARE", older, "CurrentState", _DWORD, _dword(SUPERSEDED))
-
-    def _package_values(self, key: str, target: Target, state: int) -> None:
-        visibility = self.conventions.hidden if target.hidden else self.conventions.visible
-        for name in ("InstallClient", "InstallUser", "InstallLocation"):
-            self.want.value("SOFTWARE", key, name, _SZ, None)
-        for name in ("InstallTimeHigh", "InstallTimeLow"):
-            self.want.value("SOFTWARE", key, name, _DWORD, None)
-        self._text("SOFTWARE", key, "InstallName", f"{target.part.name}.mum")
-        numbers = {
-            "CurrentState": state,
-            "SelfUpdate": int(target.part.facts.self_update),
-            "Visibility": visibility,
-            "DefVis": visibility,
-            "Trusted": 1,
-        }
-        for name, number in numbers.items():
-            self.want.value("SOFTWARE", key, name, _DWORD, _dword(number))
-
-    def _other_versions(self, part: PackagePart) -> tuple[list[str], list[str]]:
-        """Installed packages of the same family in higher and in lower versions."""
-        own = part.facts.identity
-        family = index_name(own).lower()
-        higher, lower = [], []
-        for other, state in known_packages(self.before):
-            if index_name(other).lower() == family and state >= INSTALLED:
-                if other.numbers > own.numbers:
-                    higher.append(other.package_name)
-                elif other.numbers < own.numbers:
-                    lower.append(other.package_name)
-        return higher, lower
-
-    def _package_files(self, part: PackagePart) -> None:
-        for folder, name, data in (
-            (PACKAGES_FOLDER, f"{part.name}.mum", part.manifest),
-            (PACKAGES_FOLDER, f"{part.name}.cat", part.catalog),
-            (CATALOG_ROOT, f"{part.name}.cat", part.catalog),
-            (f"{STORE}/Catalogs", f"{part.catalog_sha256}.cat", part.catalog),
-        ):
-            security = self.want.siblings(folder, name[-4:])
-            self.want.file(f"{folder}/{name}", _sha1(data), security)
-        self.want.key("COMPONENTS", rf"{CATALOGS}\{part.catalog_sha256}")
 
     def _deployments(self, target: Target) -> None:
         part = target.part
@@ -351,7 +347,7 @@ class _Expectation:
         self.want.value("COMPONENTS", path, name, _BINARY, data)
 
     def _text(self, hive: str, path: str, name: str, text: str) -> None:
-        self.want.value(hive, path, name, _SZ, _sz(text))
+        self.want.value(hive, path, name, _SZ, sz(text))
 
 
 def _descriptor(component: Component, name: str, *, for_key: bool) -> SecurityWant:
@@ -369,35 +365,14 @@ def _value_data(value: RegistryValue, places: Places) -> tuple[int, bytes]:
         case None:
             return int(value.type, 16), bytes.fromhex(value.text)
         case 1 | 2:
-            return kind, _sz(text)
+            return kind, sz(text)
         case 4:
-            return kind, _dword(int(text, 0))
+            return kind, dword(int(text, 0))
         case 7:
-            return kind, b"".join(map(_sz, multi_text(text))) + b"\0\0"
+            return kind, b"".join(map(sz, multi_text(text))) + b"\0\0"
     return kind, bytes.fromhex(value.text)
 
 
 def _reference(identifier: str, data: str) -> bytes:
     head = struct.pack("<II", len(identifier), len(data))
     return head + identifier.encode("ascii") + data.encode("ascii")
-
-
-def _sha1(data: bytes) -> str:
-    """The hash under which a WIM keeps content; nothing is kept for an empty file."""
-    return sha1(data, usedforsecurity=False).hexdigest() if data else EMPTY_SHA1
-
-
-def _sz(text: str) -> bytes:
-    return (text + "\0").encode("utf-16-le")
-
-
-def _text_of(data: bytes) -> str:
-    return data.decode("utf-16-le").rstrip("\0")
-
-
-def _dword(number: int) -> bytes:
-    return number.to_bytes(4, "little")
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))

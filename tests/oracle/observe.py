@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,13 @@ def observe(wim: Path, index_number: int) -> ImageState:
         hives = {
             name: read_hive((Path(folder) / path).read_bytes()) for name, path in present.items()
         }
-    return ImageState(entries, hives)
+    return ImageState(entries, hives, partial(read_file, wim, index_number))
+
+
+def read_file(wim: Path, index_number: int, path: str) -> bytes:
+    """Content of one file of an index."""
+    command = ["wimlib-imagex", "extract", str(wim), str(index_number), path, "--to-stdout"]
+    return subprocess.run(command, check=True, capture_output=True).stdout
 
 
 def list_files(wim: Path, index_number: int) -> dict[str, Entry]:

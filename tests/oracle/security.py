@@ -58,7 +58,8 @@ _FILE_MAP = {0x10000000: 0x1F01FF, 0x20000000: 0x1200A0, 0x40000000: 0x120116, 0
 _KEY_MAP = {0x10000000: 0xF003F, 0x20000000: 0x20019, 0x40000000: 0x20006, 0x80000000: 0x20019}
 _PARTS = re.compile(r"([OGDS]):((?:[^OGDS:(]|\([^)]*\)|(?<=S-)[^:(]|[OGDS](?!:))*)")
 _ACE = re.compile(r"\(([^)]*)\)")
-_INHERIT_ONLY, _INHERITED = 0x08, 0x10
+_TO_CHILDREN, _INHERIT_ONLY, _INHERITANCE, _INHERITED = 0x03, 0x08, 0x0F, 0x10
+_CREATOR_OWNER, _CREATOR_GROUP = "S-1-3-0", "S-1-3-1"
 _DACL_PROTECTED = 0x1000
 
 Ace = tuple[int, int, int, str]
@@ -81,12 +82,14 @@ def of_sddl(text: str, *, for_key: bool) -> Descriptor:
     parts = dict(_PARTS.findall(text.replace(" ", "")))
     mapping = _KEY_MAP if for_key else _FILE_MAP
     access = parts.get("D", "")
+    owner, group = _sid_text(parts.get("O", "")), _sid_text(parts.get("G", ""))
+    creators = {_CREATOR_OWNER: owner, _CREATOR_GROUP: group}
     return Descriptor(
-        owner=_sid_text(parts.get("O", "")),
-        group=_sid_text(parts.get("G", "")),
+        owner=owner,
+        group=group,
         protected="P" in access.partition("(")[0],
-        access=tuple(_aces_of_text(access, mapping)),
-        audit=tuple(_aces_of_text(parts.get("S", ""), mapping)),
+        access=tuple(_aces_of_text(access, mapping, creators)),
+        audit=tuple(_aces_of_text(parts.get("S", ""), mapping, creators)),
     )
 
 
@@ -102,15 +105,28 @@ def of_bytes(data: bytes) -> Descriptor:
     )
 
 
-def _aces_of_text(text: str, mapping: Mapping[int, int]) -> Iterator[Ace]:
+def _aces_of_text(
+    text: str, mapping: Mapping[int, int], creators: Mapping[str, str]
+) -> Iterator[Ace]:
+    """Entries as they are stored: those that do two things are written down as two."""
     for body in _ACE.findall(text):
         kind, flag_text, rights, _, _, who = body.split(";")[:6]
         flags = sum(_ACE_FLAGS[flag_text[at : at + 2]] for at in range(0, len(flag_text), 2))
-        mask = _mask(rights)
-        if not flags & _INHERIT_ONLY:
-            mask = _mapped(mask, mapping)
+        written = (_ACE_TYPES[kind], flags, _mask(rights), _sid_text(who))
         if not flags & _INHERITED:
-            yield _ACE_TYPES[kind], flags, mask, _sid_text(who)
+            yield from _stored(written, mapping, creators)
+
+
+def _stored(ace: Ace, mapping: Mapping[int, int], creators: Mapping[str, str]) -> Iterator[Ace]:
+    kind, flags, mask, who = ace
+    here, user = _mapped(mask, mapping), creators.get(who) or who
+    if flags & _INHERIT_ONLY:
+        yield ace
+    elif flags & _TO_CHILDREN and (here, user) != (mask, who):
+        yield kind, flags & ~_INHERITANCE, here, user
+        yield kind, flags | _INHERIT_ONLY, mask, who
+    else:
+        yield kind, flags, here, user
 
 
 def _mask(rights: str) -> int:

@@ -1,7 +1,7 @@
 """An image as plain values: files by path, registry keys by hive and path, all in lower case."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 EMPTY_SHA1 = "0" * 40
 DIRECTORY, HIDDEN, ARCHIVE = 0x10, 0x02, 0x20
@@ -51,10 +51,11 @@ Keys = Mapping[str, Key]
 
 @dataclass(frozen=True, slots=True)
 class ImageState:
-    """One index of an image."""
+    """One index of an image. `read` gives the content of a file by its path."""
 
     entries: Mapping[str, Entry]
     hives: Mapping[str, Keys]
+    read: Callable[[str], bytes] | None = field(default=None, compare=False)
 
     def value(self, hive: str, path: str, name: str = "") -> Value | None:
         key = self.hives[hive].get(path.lower())

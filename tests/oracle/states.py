@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from oracle.names import Identity, winners_key
 from oracle.package import PackagePart, UpdateFile
 from oracle.state import ImageState
-from oracle.xmlfacts import Condition, Parent, Update
+from oracle.xmlfacts import Condition, Parent
 
 CBS = r"Microsoft\Windows\CurrentVersion\Component Based Servicing"
 WINNERS = r"Microsoft\Windows\CurrentVersion\SideBySide\Winners"
@@ -27,8 +27,24 @@ class Target:
 
 
 def targets(update: UpdateFile, image: ImageState) -> tuple[Target, ...]:
-    """The top-level package and those below it that are not absent."""
-    return tuple(_resolved(update, image, update.top, INSTALLED, hidden=False))
+    """The top-level package and those below it that are not absent.
+
+    A package that several others carry takes part once: as far as any of them takes it, and
+    hidden only if all of them hide it.
+    """
+    found: dict[str, Target] = {}
+    before: dict[str, Target] | None = None
+    while found != before:  # a package may stand before its parent
+        before = dict(found)
+        for target in _resolved(update, image, update.top, INSTALLED, found, hidden=False):
+            one = found.setdefault(target.part.name, target)
+            found[target.part.name] = Target(
+                one.part,
+                max(one.state, target.state),
+                {name: max(state, one.updates[name]) for name, state in target.updates.items()},
+                one.hidden and target.hidden,
+            )
+    return tuple(found.values())
 
 
 def known_packages(image: ImageState) -> Iterator[tuple[Identity, int]]:
@@ -40,37 +56,69 @@ def known_packages(image: ImageState) -> Iterator[tuple[Identity, int]]:
 
 
 def _resolved(
-    update: UpdateFile, image: ImageState, part: PackagePart, limit: int, *, hidden: bool
+    update: UpdateFile,
+    image: ImageState,
+    part: PackagePart,
+    limit: int,
+    found: Mapping[str, Target],
+    *,
+    hidden: bool,
 ) -> Iterator[Target]:
-    parent, applicable = _applicable(image, part.facts.parents)
+    """A package and those below it, once for each that carries it; `found` grows meanwhile."""
+    parents, applicable = _applicable(image, part.facts.parents, found)
     state = min(applicable, limit)
     if state == ABSENT:
         return
+    followed = _followed(image, parents, found)
     states: dict[str, int] = {}
     for change in part.facts.updates:
-        states[change.name] = _update_state(image, change, state, parent, states)
+        _update_state(image, part, change.name, state, followed, states)
     yield Target(part, state, states, hidden)
     for change in part.facts.updates:
         for identity, child_hidden in change.packages:
             child = update.part(identity)
             below = states[change.name]
-            yield from _resolved(update, image, child, below, hidden=child_hidden)
+            yield from _resolved(update, image, child, below, found, hidden=child_hidden)
 
 
-def _applicable(image: ImageState, parents: tuple[Parent, ...]) -> tuple[str, int]:
-    """Name of the best matching parent, and the state that it allows."""
-    best = ("", INSTALLED if not parents else ABSENT)
+def _applicable(
+    image: ImageState, parents: tuple[Parent, ...], found: Mapping[str, Target]
+) -> tuple[dict[str, int], int]:
+    """Matching parents with their levels, in the image or coming along; and the best level."""
+    if not parents:
+        return {}, INSTALLED
     five_parts = image.value("SOFTWARE", CURRENT_VERSION, "CurrentMajorVersionNumber") is None
-    for identity, state in known_packages(image):
-        level = INSTALLED if state >= INSTALLED else STAGED if state >= STAGED else ABSENT
-        matches = any(
+    present = [(identity, _level(state)) for identity, state in known_packages(image)]
+    present += [(one.part.facts.identity, one.state) for one in found.values()]
+    levels: dict[str, int] = {}
+    for identity, level in present:
+        if any(
             _matches(wanted, identity, parent.compare, five_parts=five_parts)
             for parent in parents
             for wanted in parent.identities
-        )
-        if matches and level > best[1]:
-            best = (identity.package_name, level)
-    return best
+        ):
+            levels[identity.package_name] = max(level, levels.get(identity.package_name, 0))
+    return levels, max(levels.values(), default=ABSENT)
+
+
+def _level(state: int) -> int:
+    return INSTALLED if state >= INSTALLED else STAGED if state >= STAGED else ABSENT
+
+
+def _followed(
+    image: ImageState, parents: Mapping[str, int], found: Mapping[str, Target]
+) -> dict[str, int]:
+    """Updates of the parents by name in lower case: the best parent that has one says its state."""
+    states: dict[str, int] = {}
+    for name in sorted(parents, key=parents.__getitem__):
+        own: dict[str, int] = {}
+        for key in image.hives["SOFTWARE"].values():
+            if key.path.lower() == rf"{CBS}\Packages\{name}\Updates".lower():
+                own = {update.lower(): value.number for update, value in key.values.items()}
+        if name in found:
+            own |= {update.lower(): state for update, state in found[name].updates.items()}
+        states |= own
+    return states
 
 
 def _matches(
@@ -110,29 +158,48 @@ def _branch_of(numbers: tuple[int, ...]) -> int:
 
 
 def _update_state(
-    image: ImageState, update: Update, package: int, parent: str, siblings: Mapping[str, int]
+    image: ImageState,
+    part: PackagePart,
+    name: str,
+    package: int,
+    followed: Mapping[str, int],
+    states: dict[str, int],
 ) -> int:
-    levels = [_condition(image, one, package, parent, siblings) for one in update.conditions]
-    allowed = min(levels, default=INSTALLED)
-    if allowed >= package:
-        return package
-    fallback = STAGED if update.disposition == "staged" else ABSENT
-    return min(max(allowed, fallback), package)
+    """State of an update of a package that gets as far as `package`; `states` remembers it.
+
+    Families that are looked for are alternatives, as the identities within one element are; every
+    update that is followed counts. An update that follows one that is not there is staged.
+    """
+    if name in states:
+        return states[name]
+    states[name] = min(STAGED, package)
+    change = next(one for one in part.facts.updates if one.name == name)
+    names = {one.name for one in part.facts.updates}
+    fallback = STAGED if change.disposition == "staged" else ABSENT
+    levels = []
+    families = [one for one in change.conditions if one.kind not in {"parent", "self"}]
+    if families:
+        holds = any(_holds(image, one) for one in families)
+        levels.append(INSTALLED if holds else fallback)
+    for one in change.conditions:
+        level = STAGED
+        if one.kind == "parent" and one.update.lower() in followed:
+            level = max(_level(followed[one.update.lower()]), fallback)
+        elif one.kind == "self" and one.update in names:
+            other = _update_state(image, part, one.update, package, followed, states)
+            level = max(_level(other), fallback)
+        if one.kind in {"parent", "self"}:
+            levels.append(level)
+    states[name] = min([package, *levels])
+    return states[name]
 
 
-def _condition(
-    image: ImageState, one: Condition, package: int, parent: str, siblings: Mapping[str, int]
-) -> int:
+def _holds(image: ImageState, one: Condition) -> bool:
     match one.kind:
-        case "parent":
-            value = image.value("SOFTWARE", rf"{CBS}\Packages\{parent}\Updates", one.update)
-            return value.number if value else ABSENT
-        case "self":
-            return siblings[one.update]
         case "install":
-            return INSTALLED
+            return True
         case "revision":
-            return INSTALLED if any(_older(image, each) for each in one.identities) else ABSENT
+            return any(_older(image, each) for each in one.identities)
     raise AssertionError(f"a condition that the oracle does not know: {one.kind}")
 
 

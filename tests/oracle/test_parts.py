@@ -81,8 +81,19 @@ def test_sddl_and_bytes_meet_in_one_form() -> None:
         audit=(),
     )
     assert of_bytes(data) == expected
-    assert of_sddl("O:BAG:SYD:PAI(A;OICI;GRGX;;;BA)", for_key=False) == expected
-    assert of_sddl("O:BAG:SYD:PAI(A;OICI;GRGX;;;BA)", for_key=True) != expected
+    assert of_sddl("O:BAG:SYD:PAI(A;OICI;0x1200a9;;;BA)", for_key=False) == expected
+    assert of_sddl("O:BAG:SYD:PAI(A;OICI;GRGX;;;BA)", for_key=False) != expected
+
+
+def test_entries_with_two_effects_are_read_as_two() -> None:
+    """As an installed Windows shows them: one takes effect, the other waits."""
+    found = of_sddl("O:SYG:SYD:P(A;CI;GA;;;BA)(A;OICIIO;GA;;;CO)(A;CI;KR;;;BU)", for_key=True)
+    assert found.access == (
+        (0, 0, 0xF003F, "S-1-5-32-544"),
+        (0, 0x0A, 0x10000000, "S-1-5-32-544"),
+        (0, 0x0B, 0x10000000, "S-1-3-0"),
+        (0, 2, 0x20019, "S-1-5-32-545"),
+    )
 
 
 def test_a_long_sid_and_an_audit_entry_are_read_from_sddl() -> None:

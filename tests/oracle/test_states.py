@@ -1,5 +1,6 @@
 """States of packages and updates, on the worked examples of the rules."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,68 @@ def test_children_are_limited_by_the_update_that_holds_them() -> None:
         ("Top", INSTALLED, False),
         ("Child", STAGED, True),
     ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "state"),
+    [(("revision", "install"), INSTALLED), (("revision", "revision"), STAGED)],
+)
+def test_of_several_families_one_is_enough(rules: tuple[str, ...], state: int) -> None:
+    conditions = [Condition(one, identities=(FAMILY,)) for one in rules]
+    facts = Package(package("Update"), (), (update("one", *conditions),), self_update=False)
+    assert targets(update_file(facts), image({}))[0].updates == {"one": state}
+
+
+def test_a_package_of_two_carriers_takes_part_once() -> None:
+    """As far as the further one takes it, and seen by users if one of them shows it."""
+    child = Package(package("Child"), (Parent((package("Base"),), {}),), (), self_update=False)
+    off = Condition("parent", update="feature")
+    carriers = (
+        Update("off", (), ((child.identity, True),), (off,), "staged"),
+        Update("on", (), ((child.identity, False),), (), ""),
+    )
+    for order in (carriers, carriers[::-1]):
+        top = Package(package("Top"), child.parents, order, self_update=False)
+        state = image({package("Base"): INSTALLED}, feature=STAGED)
+        found = targets(update_file(top, child), state)
+        assert [(one.part.facts.identity.name, one.state, one.hidden) for one in found] == [
+            ("Top", INSTALLED, False),
+            ("Child", INSTALLED, False),
+        ]
+
+
+def test_a_parent_that_comes_along_counts_with_its_updates() -> None:
+    base = Package(package("Base"), (), (update("feature"),), self_update=False)
+    follows = update("Texts", Condition("parent", update="feature"))
+    texts = Package(package("T"), (Parent((package("Base"),), {}),), (follows,), self_update=False)
+    held = ((base.identity, True), (texts.identity, True))
+    top = Package(package("Top"), (), (Update("all", (), held, (), ""),), self_update=False)
+    found = {
+        one.part.facts.identity.name: one
+        for one in targets(update_file(top, base, texts), image({}))
+    }
+    assert found["T"].updates == {"Texts": INSTALLED}
+
+
+def test_the_order_of_packages_within_an_update_does_not_matter() -> None:
+    """A chain of packages, each the parent of the next, and one whose parent is nowhere."""
+    chain = [package(f"P{number}") for number in range(4)]
+    parts = [Package(chain[0], (), (update("one"),), self_update=False)]
+    parts += [
+        Package(own, (Parent((above,), {}),), (update("one"),), self_update=False)
+        for above, own in itertools.pairwise(chain)
+    ]
+    lost = Package(package("Lost"), (Parent((package("None"),), {}),), (), self_update=False)
+    for order in ([*parts, lost], [lost, *reversed(parts)]):
+        held = tuple((one.identity, True) for one in order)
+        top = Package(package("Top"), (), (Update("all", (), held, (), ""),), self_update=False)
+        found = targets(update_file(top, *order), image({}))
+        states = {one.part.facts.identity.name: one.state for one in found}
+        assert states == dict.fromkeys(["Top", "P0", "P1", "P2", "P3"], INSTALLED)
+
+
+@pytest.mark.parametrize(("disposition", "state"), [("staged", STAGED), ("", STAGED)])
+def test_what_follows_an_update_that_is_not_there_is_staged(disposition: str, state: int) -> None:
+    follows = update("Texts", Condition("self", update="gone"), disposition=disposition)
+    facts = Package(package("Update"), (), (follows,), self_update=False)
+    assert targets(update_file(facts), image({}))[0].updates == {"Texts": state}

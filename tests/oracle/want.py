@@ -95,6 +95,12 @@ class ImageWant:
         for name in group:
             self.entries[name].untouched = None
 
+    def no_file(self, path: str) -> None:
+        """The file at a path is gone; its other names stay."""
+        self._leave_group(path.lower())
+        del self.entries[path.lower()]
+        del self.links[path.lower()]
+
     def key(self, hive: str, path: str, security: SecurityWant = None) -> KeyWant:
         """A key with those above it; one that is there keeps its descriptor if none is given."""
         self.changed_hives.add(hive)

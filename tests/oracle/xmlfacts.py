@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 from oracle.names import Identity
 
 _V3 = "{urn:schemas-microsoft-com:asm.v3}"
+_V1 = "{urn:schemas-microsoft-com:asm.v1}"
 _V2 = "{urn:schemas-microsoft-com:asm.v2}"
 _DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
 
@@ -115,6 +116,8 @@ def read_package(data: bytes) -> Package:
 
 def read_component(data: bytes) -> Component:
     root = ET.fromstring(data)
+    for element in root.iter():  # assemblies that stand side by side use the first schema
+        element.tag = element.tag.replace(_V1, _V3)
     return Component(
         identity=_identity(root),
         is_deployment=root.find(f"{_V3}deployment") is not None,
@@ -183,6 +186,7 @@ def _parent(element: ET.Element) -> Parent:
         for name, rule in element.attrib.items()
         if name.endswith("Compare")
     }
+    assert element.get("disposition", "detect").lower() in {"detect", "staged"}
     return Parent(_identities(element), compare)
 
 

@@ -11,6 +11,10 @@ from wimsmith.practice.security import TRUSTED_INSTALLER, WRP_FILE, Ace, Descrip
 _ALL = {name: value for name, value in vars(security).items() if isinstance(value, Descriptor)}
 
 
+_MAPPED = {0x1F01FF, 0x1200A9, 0xF003F, 0x20019}
+"""All rights, and reading with executing, of files and of keys."""
+
+
 def _sid_text(data: bytes, at: int) -> str:
     revision, count = data[at], data[at + 1]
     authority = int.from_bytes(data[at + 2 : at + 8], "big")
@@ -30,10 +34,22 @@ def _aces(data: bytes, at: int) -> list[tuple[int, int, int, str]]:
     return found
 
 
+def _written(stored: list[tuple[int, int, int, str]]) -> list[tuple[int, int, int, str]]:
+    """Entries as they were written: one that Windows keeps as two, an effective one and one that
+    waits for children with generic rights, is one again."""
+    found: list[tuple[int, int, int, str]] = []
+    for entry in stored:
+        waits = entry[1] & 0x08 and entry[2] >= 0x1000_0000
+        twin = found and found[-1][3] == entry[3] and found[-1][2] in _MAPPED
+        if not (waits and twin):
+            found.append(entry)
+    return found
+
+
 def test_the_file_descriptor_is_what_windows_gives_its_files() -> None:
     data = WRP_FILE.of_file
     revision, _, control, owner, group, audit, access = struct.unpack_from("<BBHIIII", data)
-    assert (revision, control) == (1, 0x9014)
+    assert (revision, control) == (1, 0x9414)
     assert _sid_text(data, owner) == _sid_text(data, group) == TRUSTED_INSTALLER
     assert _aces(data, access)[0] == (0, 0, 0x1F01FF, TRUSTED_INSTALLER)
     assert _aces(data, access)[1] == (0, 0, 0x1200A9, "S-1-5-32-544")
@@ -48,7 +64,7 @@ def test_bytes_and_text_have_the_same_entries(name: str, form: str) -> None:
         form = "of_file" if any(ace.rights == "FA" for ace in descriptor.access) else "of_key"
     data: bytes = getattr(descriptor, form)
     offsets = struct.unpack_from("<IIII", data, 4)
-    entries = _aces(data, offsets[3])
+    entries = _written(_aces(data, offsets[3]))
     text = re.findall(r"\(([AD]);([A-Z]*);([^;]*);;;([^)]*)\)", descriptor.sddl.partition("S:(")[0])
     assert len(entries) == len(text) == len(descriptor.access)
     for (kind, flags, mask, sid), (letter, _flags, rights, who) in zip(entries, text, strict=True):
@@ -61,6 +77,15 @@ def test_bytes_and_text_have_the_same_entries(name: str, form: str) -> None:
         len({one.of_file for one in _ALL.values() if "KA" not in one.sddl and "KR" not in one.sddl})
         > 5
     )
+
+
+def test_an_entry_with_two_effects_is_kept_as_two() -> None:
+    """`(A;CI;GA;;;SY)` becomes `(A;;KA;;;SY)(A;CIIO;GA;;;SY)`, as on installed Windows."""
+    data = Descriptor("SY", "SY", (Ace("GA", "SY", security.Inherit.CI),)).of_key
+    assert _aces(data, struct.unpack_from("<I", data, 16)[0]) == [
+        (0, 0, 0xF003F, "S-1-5-18"),
+        (0, 0x0A, 0x1000_0000, "S-1-5-18"),
+    ]
 
 
 def test_an_entry_that_is_only_passed_on_keeps_generic_rights() -> None:

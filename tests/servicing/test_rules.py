@@ -1,30 +1,50 @@
 """Decisions of servicing: time, order, plan, words. No fixtures, no database."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from offline.planning.kit import named, simple, snapshot
 from wimsmith.errors import InvalidInput, InvalidState, NotOffered
-from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Verdict
+from wimsmith.offline.backends.sentences import log_line
+from wimsmith.offline.planning.exclusions import Exclusion
+from wimsmith.offline.planning.snapshot import Snapshot
+from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Finding, Verdict
 from wimsmith.servicing import preview, rules
 from wimsmith.servicing.models import ScheduleState, Status
-from wimsmith.servicing.rules import Candidate, PlannedApply, PlannedSkip
+from wimsmith.servicing.preview import Candidate, IndexState
+from wimsmith.servicing.rules import PlannedApply, PlannedSkip
 
 NOW = datetime(2026, 12, 8, 20, 0, tzinfo=UTC)
 HERE = timezone(timedelta(hours=1), "CET")
+
+REFUSAL = Finding(Verdict.NOT_SUPPORTED, "psfx", "differentials")
+DAMAGE = Finding(Verdict.FAILED, "untrusted:digest", "not what it was")
 
 
 def candidate(
     number: int,
     name: str = "Package_for_X",
     version: str = "1.0.0.0",
-    parents: tuple[tuple[str, ...], ...] = (),
-    refused: Verdict | None = None,
+    refused: Finding | None = None,
+    doubt: str = "",
 ) -> Candidate:
-    identity = f"{name}~token~amd64~~{version}"
-    return Candidate(number, identity, "Update", parents, refused, "psfx" if refused else "", "why")
+    described = simple(name, version=version)
+    if refused is REFUSAL:
+        described = replace(described, findings=(refused,))
+    return Candidate(number, described, refused, doubt)
+
+
+def index(
+    number: int = 1,
+    state: Snapshot | None = None,
+    *,
+    known: bool = True,
+    architecture: str = "amd64",
+) -> IndexState:
+    found = state or snapshot(architecture=architecture)
+    return IndexState(number, found.image, found if known else None, "" if known else "it is old")
 
 
 class TestWhen:
@@ -89,7 +109,6 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("option", "value"),
         [
-            ("remove_superseded", True),
             ("update_points", True),
             ("recurrence", {"day": "second Tuesday"}),
         ],
@@ -105,56 +124,52 @@ class TestOptions:
 
 class TestPlan:
     def test_every_index_gets_every_update(self) -> None:
-        planned = rules.plan([1, 3], [candidate(7)])
+        planned = rules.plan([index(1), index(3)], [candidate(7)])
 
         assert planned == (PlannedApply(1, 7, 1), PlannedApply(3, 7, 1))
 
     def test_refused_updates_are_skipped_with_their_reason(self) -> None:
-        planned = rules.plan([1], [candidate(7, refused=Verdict.NOT_SUPPORTED)])
+        planned = rules.plan([index()], [candidate(7, refused=REFUSAL)])
 
-        assert planned == (PlannedSkip(1, 7, 1, Verdict.NOT_SUPPORTED, "psfx", "why"),)
+        assert planned == (PlannedSkip(1, 7, 1, (REFUSAL,)),)
+        skip = planned[0]
+        assert isinstance(skip, PlannedSkip)
+        assert (skip.verdict, skip.code, skip.text) == (REFUSAL.verdict, "psfx", "differentials")
 
-    def test_parents_go_before_what_needs_them(self) -> None:
-        parent = candidate(1, "Zulu")
-        child = candidate(2, "Alpha", parents=(("Other~~~~1", parent.identity.upper()),))
+    def test_a_refused_update_for_another_machine_is_not_applicable(self) -> None:
+        (skip,) = rules.plan([index(architecture="arm64")], [candidate(7, refused=REFUSAL)])
 
-        assert [one.update_id for one in rules.order([child, parent])] == [1, 2]
+        assert isinstance(skip, PlannedSkip)
+        assert [one.code for one in skip.findings] == ["arch", "psfx"]
 
-    def test_a_servicing_stack_goes_first_and_net_last(self) -> None:
-        chosen = [
-            candidate(1, "Package_for_DotNetRollup"),
-            candidate(2, "Package_for_RollupFix"),
-            candidate(3, "Package_for_ServicingStack"),
-        ]
+    def test_what_can_be_opened_is_left_to_the_engine(self) -> None:
+        """It sees the image itself, and what the updates before it have done to it."""
+        old, new = candidate(1, version="1.0.0.0"), candidate(2, version="2.0.0.0")
 
-        assert [one.update_id for one in rules.order(chosen)] == [3, 2, 1]
+        assert rules.plan([index(architecture="arm64")], [old, new]) == (
+            PlannedApply(1, 2, 1),
+            PlannedApply(1, 1, 2),
+        )
 
-    def test_the_newer_of_one_name_goes_first(self) -> None:
-        chosen = [candidate(1, version="10.0.9.1"), candidate(2, version="10.0.10.1")]
-
-        assert [one.update_id for one in rules.order(chosen)] == [2, 1]
-
-    @given(
-        st.permutations(list(range(6))), st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)))
-    )
-    def test_the_order_holds_everything_once_whatever_the_parents(
-        self, numbers: list[int], edges: list[tuple[int, int]]
+    @pytest.mark.parametrize("known", [True, False])
+    def test_excluded_updates_are_left_alone_also_on_an_index_that_nobody_knows(
+        self, known: bool
     ) -> None:
-        """Also for parents in a circle, which real packages cannot have and files can claim."""
-        names = {number: f"P{number}~token~amd64~~1.0.0.0" for number in numbers}
-        chosen = [
-            candidate(
-                number,
-                f"P{number}",
-                parents=tuple((names[b],) for a, b in edges if a == number and b != number),
-            )
-            for number in numbers
-        ]
+        (skip,) = rules.plan([index(known=known)], [candidate(7)], [RULE])
 
-        ordered = [one.update_id for one in rules.order(chosen)]
+        assert isinstance(skip, PlannedSkip)
+        assert (skip.verdict, skip.code) == (Verdict.NOT_ATTEMPTED, "excluded")
 
-        assert sorted(ordered) == list(range(6))
-        assert ordered == [one.update_id for one in rules.order(list(reversed(chosen)))]
+    def test_without_a_snapshot_the_order_is_the_same(self) -> None:
+        chosen = [candidate(1, "Package_for_DotNetRollup"), candidate(2, "Package_for_RollupFix")]
+
+        assert rules.plan([index(known=False)], chosen) == (
+            PlannedApply(1, 2, 1),
+            PlannedApply(1, 1, 2),
+        )
+
+
+RULE = Exclusion(named("Package_for_X"), "it breaks", "2026-11-21")
 
 
 APPLIED, FAILED, REFUSED = Verdict.APPLIED, Verdict.FAILED, Verdict.NOT_SUPPORTED
@@ -201,7 +216,7 @@ def test_what_must_be_said_of_a_package_that_is_not_installed(state: int, said: 
 
 
 def test_the_line_that_administrators_search_for() -> None:
-    assert rules.log_line(REFUSED, "KB1", "because") == NOT_SUPPORTED_LINE
+    assert log_line(REFUSED, "KB1", "because") == NOT_SUPPORTED_LINE
     assert NOT_SUPPORTED_LINE == "Not applying this update binary, it is not supported"
 
 
@@ -213,26 +228,18 @@ def test_room_grows_with_everything() -> None:
     assert rules.needed_bytes(1 << 30, [1 << 20, 1 << 20], 1) > base
 
 
-INSTALLED = (
-    ("Base~token~amd64~~10.0.19041.1", 0x70),
-    ("Rollup~token~amd64~~19041.500.1.0", 0x70),
-    ("Staged~token~amd64~~1.0.0.0", 0x40),
-)
-
-
 class TestPreview:
-    def judge(self, update: Candidate, architecture: str = "amd64") -> tuple[str, str]:
-        state = preview.IndexState.of(1, architecture, INSTALLED)
-        found = preview.judge(update, state)
-        return found.likely, found.code
+    def judge(self, update: Candidate, state: IndexState) -> tuple[str, int, str, str]:
+        found = preview.judge(update, state, [])
+        return found.likely, found.status, found.word, found.code
 
     def test_verdicts_come_in_the_order_of_the_table(self) -> None:
-        refused = candidate(1, refused=Verdict.NOT_SUPPORTED)
-        damaged = candidate(1, refused=Verdict.FAILED)
+        refused, damaged = candidate(1, refused=REFUSAL), candidate(1, refused=DAMAGE)
+        arm = index(architecture="arm64")
 
-        assert self.judge(damaged, "arm64") == ("failed", "psfx")
-        assert self.judge(refused, "arm64") == ("not-applicable", "arch")
-        assert self.judge(refused) == ("not-supported", "psfx")
+        assert self.judge(damaged, arm) == ("failed", 3, "Failed", "untrusted:digest")
+        assert self.judge(refused, arm) == ("not-applicable", 1, "Not applicable", "arch")
+        assert self.judge(refused, index()) == ("not-supported", 4, "Not supported", "psfx")
 
     @pytest.mark.parametrize(
         ("version", "likely"),
@@ -243,24 +250,54 @@ class TestPreview:
         ],
     )
     def test_versions_are_compared_by_number(self, version: str, likely: str) -> None:
-        assert self.judge(candidate(1, "Rollup", version))[0] == likely
+        state = index(state=snapshot({named("Rollup", "19041.500.1.0"): 0x70}))
 
-    def test_a_staged_package_is_not_installed(self) -> None:
-        assert self.judge(candidate(1, "Staged"))[0] == "applicable"
+        assert self.judge(candidate(1, "Rollup", version), state)[0] == likely
+
+    def test_a_list_writes_no_lines_of_the_log_and_a_plan_does(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A list is made of every update of the site for every index, whenever somebody looks."""
+        orphan = Candidate(1, simple("Package_for_X", named("Absent-Package")))
+        with caplog.at_level("INFO", logger="wimsmith.offline"):
+            preview.judge(orphan, index())
+            assert caplog.messages == []
+            list(preview.in_order(index(), [orphan]))
+        assert any(line.startswith("Appl: detect Parent, Package:") for line in caplog.messages)
+
+    def test_a_missing_parent_is_named(self) -> None:
+        orphan = Candidate(1, simple("A", named("Absent")))
+
+        found = preview.judge(orphan, index())
+
+        assert found.word == f"Prerequisite missing: {named('Absent')}"
+        assert [one.code for one in found.findings] == ["parent"]
 
     @pytest.mark.parametrize(
-        ("parent", "expected"),
+        ("update", "state"),
         [
-            ("base~TOKEN~amd64~~10.0.19041.1", ("applicable", "")),
-            ("Base~token~amd64~~10.0.19041.900", ("applicable", "")),
-            ("Base~token~amd64~~10.0.22621.1", ("not-applicable", "build")),
-            ("Absent~token~amd64~~10.0.19041.1", ("prerequisite-missing", "parent")),
+            (candidate(1), index(known=False)),
+            (candidate(1, doubt="it is old"), index()),
         ],
+        ids=["index", "update"],
     )
-    def test_parents(self, parent: str, expected: tuple[str, str]) -> None:
-        assert self.judge(candidate(1, parents=((parent,),))) == expected
+    def test_what_cannot_be_told_is_no_promise(self, update: Candidate, state: IndexState) -> None:
+        assert self.judge(update, state) == ("unknown", 4, "Cannot tell", "no-facts")
+        assert preview.judge(update, state).text == "it is old"
 
-    def test_one_of_several_parents_is_enough(self) -> None:
-        group = ("Absent~token~amd64~~1.0.0.0", "Base~token~amd64~~10.0.19041.1")
+    def test_a_refusal_is_known_without_any_snapshot(self) -> None:
+        found = self.judge(candidate(1, refused=REFUSAL, doubt="it is old"), index(known=False))
 
-        assert self.judge(candidate(1, parents=(group,)))[0] == "applicable"
+        assert found == ("not-supported", 4, "Not supported", "psfx")
+
+    def test_what_is_excluded_says_so_before_all_else(self) -> None:
+        found = preview.judge(candidate(1, refused=DAMAGE), index(), [RULE])
+
+        assert (found.likely, found.word, found.code) == ("not-attempted", "Excluded", "excluded")
+        assert [one.code for one in found.findings] == ["excluded", "untrusted:digest"]
+
+    def test_an_index_that_may_not_be_changed_says_so_with_every_update(self) -> None:
+        pending = Finding(Verdict.NOT_SUPPORTED, "pending", "Windows has work to finish")
+        state = index(state=replace(snapshot(), obstacles=(pending,)))
+
+        assert self.judge(candidate(1), state)[3] == "pending"

@@ -11,9 +11,10 @@ from sqlalchemy import select
 
 from sitekit import Api, Practice, sha256
 from wimsmith.errors import Cancelled, VersionChanged, WimsmithError
-from wimsmith.offline import backends
+from wimsmith.offline.backends import native
+from wimsmith.offline.commit import CommitReport
 from wimsmith.offline.progress import Event
-from wimsmith.servicing import steps, workspace
+from wimsmith.servicing import finishing, steps, workspace
 from wimsmith.servicing.models import ScheduledUpdate
 from wimsmith.site.drive import FOLDER
 from wimsmith.site.models import StatusMessage
@@ -171,6 +172,21 @@ def test_an_update_that_cannot_be_applied_leaves_nothing_applied(
     assert (refused in caplog.messages) == (word == "Not supported")
 
 
+def test_of_two_updates_the_one_that_belongs_here_is_applied(
+    ready: Api, practice: Practice
+) -> None:
+    image = ready.add(practice.image())
+    here, elsewhere = (
+        ready.import_update(practice.update(name)) for name in ("small", "wrong-arch")
+    )
+
+    run = ready.service(image, elsewhere, here)
+
+    words = {one["update"]: one["word"] for one in run["results"]}
+    assert words == {here: "Installed", elsewhere: "Not applicable"}
+    assert (run["status"], run["result_version"]) == ("Successful", 2)
+
+
 def test_what_is_only_staged_is_not_passed_off_as_installed(ready: Api, practice: Practice) -> None:
     source, update = practice.staged_pair()
     image = ready.add(source)
@@ -325,7 +341,7 @@ def test_a_failed_commit_sends_message_7913_and_publishes_nothing(
     def fail(*_arguments: object, **_options: object) -> None:
         raise OSError(5, "Input/output error", "/out.wim")
 
-    monkeypatch.setattr(backends.NativeBackend, "commit", fail)
+    monkeypatch.setattr(native.NativeSession, "commit", fail)
     image = ready.add(practice.image())
 
     with caplog.at_level("INFO", "wimsmith.servicing"):
@@ -346,10 +362,10 @@ def test_a_new_image_that_is_not_what_was_committed_is_not_published(
     ready: Api, practice: Practice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The bytes are spoilt between commit and verification, as a bad disk would do it."""
-    honest = backends.NativeBackend.commit
+    honest = native.NativeSession.commit
 
-    def spoil(self: backends.NativeBackend, **options: object) -> object:
-        report = honest(self, **options)  # type: ignore[arg-type]  # passed on as they are
+    def spoil(self: native.NativeSession, target: Path | None) -> CommitReport:
+        report = honest(self, target)
         with report.path.open("r+b") as file:
             file.seek(-1, os.SEEK_END)
             last = file.read(1)
@@ -357,7 +373,7 @@ def test_a_new_image_that_is_not_what_was_committed_is_not_published(
             file.write(bytes([last[0] ^ 1]))
         return report
 
-    monkeypatch.setattr(backends.NativeBackend, "commit", spoil)
+    monkeypatch.setattr(native.NativeSession, "commit", spoil)
     image = ready.add(practice.image())
 
     run = ready.service(image, ready.import_update(practice.update("small")))
@@ -370,7 +386,7 @@ def test_an_image_that_changed_meanwhile_is_not_overwritten(
     ready: Api, practice: Practice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = ready.add(practice.image())
-    honest = steps.publish
+    honest = finishing.publish
 
     def publish(*arguments: object) -> int:
         from sqlalchemy import update  # noqa: PLC0415 - only here
@@ -381,7 +397,7 @@ def test_an_image_that_changed_meanwhile_is_not_overwritten(
             session.execute(update(Image).values(current_version=0))
         return honest(*arguments)  # type: ignore[arg-type]  # passed on as they are
 
-    monkeypatch.setattr(steps, "publish", publish)
+    monkeypatch.setattr(finishing, "publish", publish)
 
     run = ready.service(image, ready.import_update(practice.update("small")))
 
@@ -389,7 +405,10 @@ def test_an_image_that_changed_meanwhile_is_not_overwritten(
     assert _words(run) == ["Not attempted"]
 
 
-@pytest.mark.parametrize("step", ["stage", "apply", "commit", "verify", "store"])
+@pytest.mark.parametrize(
+    "step",
+    ["stage", "gate", "apply", "act", "clean_components", "commit", "export", "verify", "store"],
+)
 def test_a_run_is_cancelled_in_every_step_before_publish(
     ready: Api, practice: Practice, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
@@ -399,15 +418,16 @@ def test_a_run_is_cancelled_in_every_step_before_publish(
     monkeypatch.setattr(runner, "CHECK_INTERVAL_S", 0.0)
     image = ready.add(practice.image())
     update = ready.import_update(practice.update("small"))
-    honest = getattr(steps, step)
+    room = steps if hasattr(steps, step) else finishing
+    honest = getattr(room, step)
 
     def cancelled(site: object, job: object, *arguments: object) -> object:
         answer = ready.client.post(f"/api/v1/servicing/schedules/{image}/cancel")
         assert answer.status_code == 202, answer.text
         return honest(site, job, *arguments)
 
-    monkeypatch.setattr(steps, step, cancelled)
-    run = ready.service(image, update)
+    monkeypatch.setattr(room, step, cancelled)
+    run = ready.service(image, update, remove=["KB4000001"], remove_superseded=True)
 
     assert (run["status"], run["error_code"]) == ("Cancelled", Cancelled.code)
     assert run["error_text"] == "Cancelled: by local administrator"
@@ -421,13 +441,13 @@ def test_publishing_is_not_cancelled(
     ready: Api, practice: Practice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = ready.add(practice.image())
-    honest, refused = steps.publish, []
+    honest, refused = finishing.publish, []
 
     def publish(*arguments: object) -> int:
         refused.append(ready.refused("POST", f"/servicing/schedules/{image}/cancel"))
         return honest(*arguments)  # type: ignore[arg-type]  # passed on as they are
 
-    monkeypatch.setattr(steps, "publish", publish)
+    monkeypatch.setattr(finishing, "publish", publish)
     run = ready.service(image, ready.import_update(practice.update("small")))
 
     assert refused[0]["code"] == "invalid-state"
@@ -542,19 +562,6 @@ def test_what_cannot_be_scheduled_is_refused(
     assert ready.get("/servicing/schedules")["items"] == []
 
 
-def test_optimized_servicing_of_one_index_is_refused_by_name(
-    ready: Api, practice: Practice
-) -> None:
-    image = ready.add(practice.image())
-    update = ready.import_update(practice.update("small"))
-    body = {"image": image, "updates": [update], "run_now": True, "remove_superseded": True}
-
-    problem = ready.refused("POST", "/servicing/schedules", body)
-
-    assert problem["code"] == "not-offered"
-    assert "optimized servicing" in problem["detail"]
-
-
 def test_updates_are_chosen_by_number_article_or_identity(ready: Api, practice: Practice) -> None:
     image = ready.add(practice.image())
     ready.import_update(practice.update("small"))
@@ -660,16 +667,12 @@ def test_a_progress_that_is_cancelled_is_no_error_of_the_update(
 
     with ready.site.database.read() as session:
         options = apply_options(session, datetime.now(UTC))
-    with pytest.raises(WimsmithError) as raised:
-        backends.NativeBackend().apply_update(
-            base=practice.image(),
-            index_number=1,
-            update=practice.update("small"),
-            previous=[],
-            out=tmp_path / "out",
-            work=tmp_path / "work",
-            options=options,
-            progress=stop,
-        )
+    with (
+        pytest.raises(WimsmithError) as raised,
+        native.NativeBackend().open(
+            practice.image(), tmp_path / "work", options, progress=stop
+        ) as opened,
+    ):
+        opened.apply(1, practice.update("small"), tmp_path / "out")
 
     assert isinstance(raised.value, Cancelled)

@@ -113,20 +113,37 @@ def test_where_an_update_leads_to_is_shown_also_if_it_is_refused(
     assert "opens WIM containers" in update["needed"]
 
 
-def test_of_several_packages_in_one_file_each_is_shown(api: Api, practice: Practice) -> None:
-    members = {f"{name}.cab": practice.update(name).read_bytes() for name in ("small", "driver")}
-    order = b"1=small.cab\r\n2=driver.cab\r\n"
+def several(api: Api, practice: Practice, *names: str) -> Path:
+    """A `.msu` with the cabinets of these updates, in this order."""
+    members = {f"{name}.cab": practice.update(name).read_bytes() for name in names}
+    order = "".join(f"{name}.cab\r\n" for name in names).encode()
     path = api.media / "set.msu"
     path.write_bytes(build_cabinet({"WSUSSCAN.cab": b"", "PkgInstallOrder.txt": order, **members}))
+    return path
 
-    (refused,) = _import(api, path)["refused"]
 
-    update = api.get(f"/updates/{refused['id']}")
-    assert (update["reason_code"], update["identity"]) == ("several-packages", "")
+def test_of_several_packages_in_one_file_each_is_shown(api: Api, practice: Practice) -> None:
+    """What is in the way of one of them is in the way only where that one applies."""
+    (ready,) = _import(api, several(api, practice, "small", "driver"))["imported"]
+
+    update = api.get(f"/updates/{ready}")
+    assert (update["state"], update["reason_code"], update["identity"]) == ("ready", "", "")
     first, second = update["parts"]
     assert (first["name"], first["findings"]) == ("small.cab", [])
     assert first["identity"].startswith("Package_for_KB5000006~")
     assert [one["code"] for one in second["findings"]] == ["driver-element"]
+    (condition,) = update["conditions"]
+    assert condition["code"] == "driver-element"
+    assert condition["text"].startswith("driver.cab: ")
+    assert len(list(api.site.store.list())) == 1
+
+
+def test_a_file_all_of_whose_packages_are_refused_is_refused(api: Api, practice: Practice) -> None:
+    (refused,) = _import(api, several(api, practice, "psfx", "driver"))["refused"]
+
+    update = api.get(f"/updates/{refused['id']}")
+    assert (update["state"], update["reason_code"]) == ("refused", "psfx")
+    assert update["reason_text"].startswith("psfx.cab: ")
     assert list(api.site.store.list()) == []
 
 

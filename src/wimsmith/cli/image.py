@@ -17,25 +17,11 @@ from wimsmith.cli.output import (
     print_table,
     show,
 )
+from wimsmith.cli.states import package_state
 
 app = App(name="image", help="OS images of the site.", help_format="plaintext")
 
 Kind = Literal["default", "captured", "unknown"]
-# CurrentState of a package as the component store keeps it.
-PACKAGE_STATES = {
-    0x00: "absent",
-    0x05: "uninstall pending",
-    0x10: "resolving",
-    0x20: "resolved",
-    0x30: "staging",
-    0x40: "staged",
-    0x50: "superseded",
-    0x60: "install pending",
-    0x65: "partially installed",
-    0x70: "installed",
-    0x80: "permanent",
-}
-
 Wait = Annotated[bool, Parameter(negative="--no-wait")]
 
 
@@ -190,7 +176,7 @@ def packages(
             (
                 [
                     row["index"],
-                    PACKAGE_STATES.get(row["state"], row["state"]),
+                    package_state(row["state"]),
                     row["release_type"],
                     row["article"],
                     row["source"],
@@ -398,12 +384,13 @@ def print_results(rows: Iterable[Row]) -> None:
     """Results of servicing: one line for each index and update."""
     columns = ("index", "article", "update", "reason", "result")
     cells = (
-        [row["index"], row["article"], row["identity"], row["code"], _result(row)] for row in rows
+        [row["index"], row["article"], row["identity"], row["code"], result_text(row)]
+        for row in rows
     )
     print_table(columns, cells)
 
 
-def _result(row: Row) -> str:
+def result_text(row: Row) -> str:
     """The word of a verdict, with its text unless the word says it already."""
     word, text = row["word"], row["text"] or ""
     return word if not text or text in word else f"{word}: {text}"

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter
 
 from wimsmith import __version__
 from wimsmith.cli.helptext import FlowingHelp
@@ -31,12 +31,12 @@ _EPILOGUE = (
 _SITE_NOUNS = {
     "image": "OS images: add, inspect, list, versions, extract, export",
     "updates": "Updates: inspect, extract, verify files (no site needed); import, list, show",
-    "service": "Servicing: schedule updates onto images, watch, cancel",
+    "service": "Servicing: plan and schedule updates onto images, exclude, watch, cancel",
     "job": "Long work: list, show, watch, cancel",
     "settings": "Settings of the site",
 }
 _FILE_NOUNS = {
-    "wim": "WIM files: look, compare, edit, export, split, capture, apply (no site needed)",
+    "wim": "WIM files: look, check, service, edit, compare, capture, apply (no site needed)",
     "hive": "Registry hives: ls, get, diff, export, import (no site needed)",
     "practice": "Generate Windows-like images and updates to practise on (no site needed)",
 }
@@ -84,8 +84,8 @@ def run(tokens: list[str]) -> int:
             tokens, exit_on_error=False, print_error=False, result_action="return_value"
         )
     except CycloptsError as error:
-        note(f"error: {error}")
-        note("hint: See `wimsmith --help`, or `--help` after a command.")
+        note(f"error: {_usage_text(error)}")
+        note(f"hint: `{' '.join(['wimsmith', *(error.command_chain or ())])} --help` tells how.")
         return USAGE_EXIT
     except KeyboardInterrupt:
         return INTERRUPTED_EXIT
@@ -95,6 +95,15 @@ def run(tokens: list[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last place that can tell the user
         return fail(error)
     return result if isinstance(result, int) else 0
+
+
+def _usage_text(error: CycloptsError) -> str:
+    """What is wrong with the words of a command."""
+    if type(error) is MissingArgumentError and error.argument and not error.argument.tokens:
+        names = [name.upper().lstrip("-") for name in error.argument.names[:1]]
+        if names and error.argument.field_info.is_positional:
+            return f"{names[0]} is missing"
+    return str(error)
 
 
 def _launcher(app: App) -> Callable[..., Any]:

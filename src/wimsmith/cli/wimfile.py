@@ -37,7 +37,6 @@ LETTERS: Mapping[str, int] = MappingProxyType(
 )
 """How attributes are shown, as the command `attrib` of Windows does, with D, L, E, T, P, C added:
 directory, reparse point, encrypted, temporary, sparse, compressed."""
-_SETTABLE = "RHSATOI"
 
 
 @contextmanager
@@ -54,18 +53,6 @@ def open_file(file: Path, references: Sequence[Path] = ()) -> Iterator[Wim]:
 
 def attribute_letters(bits: int) -> str:
     return "".join(letter for letter, bit in LETTERS.items() if bits & bit)
-
-
-def attribute_bits(letters: str | None) -> int | None:
-    if letters is None:
-        return None
-    unknown = [letter for letter in letters.upper() if letter not in _SETTABLE]
-    if unknown:
-        raise InvalidInput(f"attribute {unknown[0]}", hint=f"Letters are {', '.join(_SETTABLE)}.")
-    bits = 0
-    for letter in letters.upper():
-        bits |= LETTERS[letter]
-    return bits
 
 
 def printable(name: str) -> str:

@@ -1,17 +1,21 @@
 """What the engine finds in a WIM, as values that can wait in a file for the next step."""
 
 import json
+import logging
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from wimsmith.errors import DamagedWim, NotSupported
+from wimsmith.errors import DamagedInput, DamagedWim, NotFound, NotSupported
+from wimsmith.offline.components.snapshots import snapshot_of
 from wimsmith.offline.facts import ImageFacts, InstalledPackage, image_facts
 from wimsmith.offline.filetime import to_datetime
-from wimsmith.offline.image import open_view
+from wimsmith.offline.image import ImageView, open_view
+from wimsmith.offline.planning.snapshot import pack
 from wimsmith.offline.progress import Event, Progress, silent
 from wimsmith.offline.wim.format.container import Kind, Wim, open_wim
 from wimsmith.offline.wim.format.counting import count_content
@@ -20,6 +24,8 @@ from wimsmith.offline.wim.format.remedies import EXPORT_AS_LZX, EXPORT_DELTA, JO
 from wimsmith.offline.wim.format.tree import EMPTY_SHA1
 from wimsmith.offline.wim.workers.worker import WorkerCodec
 from wimsmith.offline.wim.writing.watch import Watch
+
+log = logging.getLogger("wimsmith.images")
 
 _NOT_WHOLE = {
     Kind.SPLIT: ("part of a split set", JOIN),
@@ -46,7 +52,10 @@ class PackageFacts:
 
 @dataclass(frozen=True, slots=True)
 class IndexFacts:
-    """One index. What the hives say wins over what the XML says; times are ISO 8601, UTC."""
+    """One index. What the hives say wins over what the XML says; times are ISO 8601, UTC.
+
+    `snapshot` is the state for planning, packed, in base64; empty where it could not be taken.
+    """
 
     number: int
     name: str
@@ -70,6 +79,7 @@ class IndexFacts:
     created_at: str | None
     modified_at: str | None
     packages: tuple[PackageFacts, ...] = ()
+    snapshot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +120,10 @@ def read_file(path: Path, progress: Progress = silent) -> FileFacts:
         indexes = []
         for info in wim.images:
             watch.tell(Event("inspect", info.number - 1, len(wim.images), "items"))
-            indexes.append(_index(info, image_facts(open_view(wim, info.number))))
+            view = open_view(wim, info.number)
+            found = image_facts(view)
+            index = _index(info, found)
+            indexes.append(replace(index, snapshot=_snapshot(view) if found else ""))
         watch.tell(Event("inspect", len(wim.images), len(wim.images), "items"))
         return _checked(_file(wim, tuple(indexes)), path)
 
@@ -170,6 +183,18 @@ def _check_ordinary(wim: Wim) -> None:
         if kind in _CONVERTED:
             text = f"{wim.path.name} is {_CONVERTED[kind]}"
             raise NotSupported(kind.value, text, hint=EXPORT_AS_LZX)
+
+
+def _snapshot(view: ImageView) -> str:
+    """The state of an index, packed; empty if its component store cannot be read.
+
+    Such an image can be kept and deployed; what may be done to it is told when it is serviced.
+    """
+    try:
+        return b64encode(pack(snapshot_of(view).as_data())).decode()
+    except (DamagedInput, NotFound) as error:
+        log.warning("Index %d cannot be planned for: %s", view.index_number, error)
+        return ""
 
 
 def _file(wim: Wim, indexes: tuple[IndexFacts, ...]) -> FileFacts:
@@ -245,10 +270,15 @@ def package_columns(package: PackageFacts) -> dict[str, Any]:
     return asdict(package) | {"installed_at": moment(package.installed_at)}
 
 
+def packed_snapshot(index: IndexFacts) -> bytes:
+    """The packed snapshot of an index, empty if there is none."""
+    return b64decode(index.snapshot)
+
+
 def index_columns(index: IndexFacts) -> dict[str, Any]:
     """Values of the columns of `ImageIndex`."""
     values = {item.name: getattr(index, item.name) for item in fields(index)}
-    del values["packages"], values["default_language"]
+    del values["packages"], values["default_language"], values["snapshot"]
     return values | {
         "languages": list(index.languages),
         "created_at": moment(index.created_at),

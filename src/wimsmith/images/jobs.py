@@ -219,12 +219,11 @@ def _register(
 
 
 def _reload(site: Site, job: Job, digest: str, source_digest: str, changed: bool) -> int:
-    facts = read_file(site.store.path(digest), job.progress) if changed else None
+    if not changed:
+        return _refresh(site, job)
+    facts = read_file(site.store.path(digest), job.progress)
     with site.database.write() as session:
         image = _image(session, job)
-        if facts is None:
-            image.refreshed_at = now()
-            return image.current_version
         new = NewVersion(
             digest=digest,
             facts=facts,
@@ -239,6 +238,20 @@ def _reload(site: Site, job: Job, digest: str, source_digest: str, changed: bool
         _follow_source(image, job.params["source_path"], source_digest)
         log.info("%s is reloaded as version %d", image.package_id, version.number)
         return version.number
+
+
+def _refresh(site: Site, job: Job) -> int:
+    """Note that the source is as it was; read again what an earlier program did not keep."""
+    with site.database.read() as session:
+        version = service.version_of(session, _image(session, job))
+        lacking = service.lacks_snapshots(session, version)
+    facts = read_file(site.store.path(version.digest), job.progress) if lacking else None
+    with site.database.write() as session:
+        image = _image(session, job)
+        image.refreshed_at = now()
+        if facts is not None and image.current_version == version.number:
+            service.add_snapshots(session, service.version_of(session, image), facts)
+        return image.current_version
 
 
 def _point_to(site: Site, job: Job, digest: str, found: Mapping[str, Any]) -> int:

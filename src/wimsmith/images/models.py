@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, UniqueConstraint
+from sqlalchemy import ForeignKey, Index, LargeBinary, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from wimsmith.db.base import Base, now
@@ -130,6 +130,18 @@ class ImageIndex(Base):
     created_at: Mapped[datetime | None]
     modified_at: Mapped[datetime | None]
     package_count: Mapped[int]
+
+
+class IndexSnapshot(Base):
+    """The state of an index for planning, packed; `format` is that of `planning.snapshot`."""
+
+    __tablename__ = "index_snapshot"
+
+    index_id: Mapped[int] = mapped_column(
+        ForeignKey("image_index.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    format: Mapped[int]
+    data: Mapped[bytes] = mapped_column(LargeBinary)
 
 
 class IndexPackage(Base):

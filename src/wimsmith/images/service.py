@@ -14,17 +14,25 @@ from wimsmith.db.engine import after_commit
 from wimsmith.db.paging import Order, Page, PageQuery, page
 from wimsmith.errors import ChangedMeanwhile, InvalidState, NameInUse, NotFound, VersionChanged
 from wimsmith.images import rules
-from wimsmith.images.facts import FileFacts, index_columns, package_columns
+from wimsmith.images.facts import (
+    FileFacts,
+    IndexFacts,
+    index_columns,
+    package_columns,
+    packed_snapshot,
+)
 from wimsmith.images.models import (
     Image,
     ImageEvent,
     ImageIndex,
     ImageVersion,
     IndexPackage,
+    IndexSnapshot,
     Origin,
     PackageSource,
 )
 from wimsmith.jobs import ledger
+from wimsmith.offline.planning.snapshot import FORMAT
 from wimsmith.site import settings
 from wimsmith.site.access import Actor, ObjectClass, Verb, require
 from wimsmith.site.context import Site
@@ -387,6 +395,7 @@ def _add_indexes(
         index = ImageIndex(version_id=version.id, **index_columns(facts))
         session.add(index)
         session.flush()
+        _add_snapshot(session, index, facts)
         rows = [
             {"index_id": index.id, "source": source, "run_id": run_id, **package_columns(package)}
             for package in facts.packages
@@ -394,6 +403,36 @@ def _add_indexes(
         ]
         if rows:
             session.execute(insert(IndexPackage), rows)
+
+
+def _add_snapshot(session: Session, index: ImageIndex, facts: IndexFacts) -> None:
+    data = packed_snapshot(facts)
+    session.merge(IndexSnapshot(index_id=index.id, format=FORMAT, data=data))
+
+
+def lacks_snapshots(session: Session, version: ImageVersion) -> bool:
+    """Whether an index of a version has no snapshot that this program reads."""
+    return len(snapshots(session, version)) < len(version.indexes)
+
+
+def add_snapshots(session: Session, version: ImageVersion, facts: FileFacts) -> None:
+    """Keep the snapshots of a version whose content was read again."""
+    found = {index.number: index for index in facts.indexes}
+    for index in version.indexes:
+        _add_snapshot(session, index, found[index.number])
+
+
+def snapshots(session: Session, version: ImageVersion) -> dict[int, bytes]:
+    """Packed snapshots of the indexes of a version, by number; empty where none can be taken.
+
+    Indexes that an earlier program has read are not in it.
+    """
+    statement = (
+        select(ImageIndex.number, IndexSnapshot.data)
+        .join(ImageIndex, ImageIndex.id == IndexSnapshot.index_id)
+        .where(ImageIndex.version_id == version.id, IndexSnapshot.format == FORMAT)
+    )
+    return {number: packed for number, packed in session.execute(statement)}  # noqa: C416 - rows
 
 
 def _run_sources(

@@ -1,14 +1,15 @@
 """The one place where changes become a file: base WIM and change sets in, a new WIM out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wimsmith.errors import VerificationFailed
+from wimsmith.errors import DamagedHive, VerificationFailed
+from wimsmith.offline import hiveproof
 from wimsmith.offline.changes import ChangeSet
-from wimsmith.offline.image import HIVE_PATHS, ImageView, open_view
-from wimsmith.offline.progress import Progress, silent
-from wimsmith.offline.registry.hive import Hive
+from wimsmith.offline.image import HIVE_PATHS, ImageView, hive_path, open_view
+from wimsmith.offline.progress import Event, Progress, silent
+from wimsmith.offline.registry.hive import Hive, Key
 from wimsmith.offline.registry.values import ValueType
 from wimsmith.offline.wim.format.codec import Codec
 from wimsmith.offline.wim.format.container import Wim
@@ -17,6 +18,7 @@ from wimsmith.offline.wim.format.document import ImageEdit
 from wimsmith.offline.wim.format.tree import Tree
 from wimsmith.offline.wim.writing.write import write_wim
 
+_TOLD_KEYS = 4096
 _CURRENT_VERSION = r"Microsoft\Windows NT\CurrentVersion"
 
 
@@ -79,14 +81,22 @@ def commit_views(
     codec: Codec,
     modified: int,
     in_place: bool = False,
+    prove: Callable[[Wim], None] | None = None,
     progress: Progress = silent,
 ) -> CommitReport:
     """As `commit`, for views of `base` that have their change sets stacked already.
 
     Their changed hives are written into their trees: a view is good for one commit. With
-    `in_place` the target is the base, which is replaced in one step.
+    `in_place` the target is the base, which is replaced in one step. `prove` is given the new file,
+    open, before it gets its name; what it raises leaves no file.
     """
-    planned = {number: _plan(view, modified) for number, view in views.items()}
+    planned = {number: _plan(view, modified, progress) for number, view in views.items()}
+
+    def proved(written: Wim) -> None:
+        _prove(written, base, planned)
+        if prove is not None:
+            prove(written)
+
     report = write_wim(
         target,
         base=base,
@@ -96,7 +106,7 @@ def commit_views(
         codec=codec,
         in_place=in_place,
         guid_seed=_guid_seed(base, planned, modified),
-        prove=lambda written: _prove(written, base, planned),
+        prove=proved,
         progress=progress,
     )
     return CommitReport(
@@ -109,17 +119,37 @@ def commit_views(
     )
 
 
-def _plan(view: ImageView, modified: int) -> _Planned:
+def _plan(view: ImageView, modified: int, progress: Progress) -> _Planned:
     content: dict[bytes, Path | bytes] = {
         bytes.fromhex(sha1): new.path for sha1, new in view.pending_content.items()
     }
     for name, hive in view.changed_hives().items():
         data = hive.serialize(modified)
-        Hive.parse(data).check()
+        _prove_hive(name, hive, data, progress)
         sha1 = sha1_of(data)
         content[sha1] = data
-        view.tree.replace_content(HIVE_PATHS[name], sha1)
+        view.tree.replace_content(hive_path(name), sha1)
     return _Planned(view.tree, content, _image_edit(view, modified))
+
+
+def _prove_hive(name: str, hive: Hive, data: bytes, progress: Progress) -> None:
+    """Check the written hive, and read it by other code: it must say all that the edited one says.
+
+    Raises:
+        VerificationFailed: it does not.
+    """
+
+    def told() -> Iterator[Key]:
+        for count, key in enumerate(hive.walk()):
+            if count % _TOLD_KEYS == 0:
+                progress(Event(f"check hive {name}", count))
+            yield key
+
+    try:
+        Hive.parse(data).check()
+        hiveproof.compare(data, told())
+    except (DamagedHive, VerificationFailed) as error:
+        raise VerificationFailed(f"hive {name}: {error.args[0]}") from error
 
 
 def _image_edit(view: ImageView, modified: int) -> ImageEdit:

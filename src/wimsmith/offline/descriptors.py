@@ -115,6 +115,7 @@ class Ace:
         return cls(kind, flags, mask, sid, guids[0], guids[1], data[position + length : size])
 
 
+_SYSTEM_OWNER, _SYSTEM_GROUP = "S-1-5-32-544", "S-1-5-18"
 _SYSTEM_DEFAULT = (
     Ace(0x00, 0, GENERIC_ALL, "S-1-5-18"),
     Ace(0x00, 0, GENERIC_READ | GENERIC_EXECUTE, "S-1-5-32-544"),
@@ -202,13 +203,36 @@ def map_generic(descriptor: SecurityDescriptor, rights: GenericMapping) -> Secur
     """The descriptor as the system stores it on an object whose kind has these `rights`.
 
     Generic rights of entries that take effect become the specific ones: a stored entry that still
-    says "generic all" grants nothing. Entries that only wait to be inherited keep theirs.
+    says "generic all" grants nothing. An entry that is handed down as well becomes two: one that
+    takes effect, and one that waits to be inherited with what was written ([MS-DTYP] 2.5.3.4.7,
+    and what installed Windows shows: `(A;CI;GA;;;SY)` is stored as `(A;;KA;;;SY)(A;CIIO;GA;;;SY)`).
     """
 
     def stored(acl: Acl | None) -> Acl | None:
-        return acl and Acl(tuple(_map_effective(ace, rights) for ace in acl.aces))
+        if acl is None:
+            return None
+        return Acl(tuple(one for ace in acl.aces for one in _stored(ace, descriptor, rights)))
 
     return replace(descriptor, dacl=stored(descriptor.dacl), sacl=stored(descriptor.sacl))
+
+
+def completed(descriptor: bytes, like: bytes | None) -> bytes:
+    """The descriptor with the owner and group of `like` where it names none.
+
+    Without `like` they are those that the system account gives what it makes.
+
+    Raises:
+        DamagedSecurity: one of the descriptors is damaged.
+    """
+    own = SecurityDescriptor.from_bytes(descriptor)
+    if own.owner and own.group:
+        return descriptor
+    other = SecurityDescriptor.from_bytes(like) if like else SecurityDescriptor()
+    return replace(
+        own,
+        owner=own.owner or other.owner or _SYSTEM_OWNER,
+        group=own.group or other.group or _SYSTEM_GROUP,
+    ).to_bytes()
 
 
 def inherit(parent: bytes, *, is_directory: bool, rights: GenericMapping = FILE_RIGHTS) -> bytes:
@@ -236,6 +260,19 @@ def inherit(parent: bytes, *, is_directory: bool, rights: GenericMapping = FILE_
     control |= (SACL_PRESENT | SACL_AUTO_INHERITED) if sacl else 0
     dacl = dacl or Acl(tuple(_map_effective(ace, rights) for ace in _SYSTEM_DEFAULT))
     return SecurityDescriptor(above.owner, above.group, dacl, sacl, control).to_bytes()
+
+
+def _stored(ace: Ace, of: SecurityDescriptor, rights: GenericMapping) -> Iterator[Ace]:
+    if ace.flags & INHERIT_ONLY:
+        yield ace
+        return
+    effective = replace(ace, mask=_mapped(ace.mask, rights), sid=_creator(ace.sid, of))
+    handed_down = ace.flags & (OBJECT_INHERIT | CONTAINER_INHERIT)
+    if not handed_down or effective == ace:
+        yield effective
+        return
+    yield replace(effective, flags=ace.flags & ~_INHERITANCE)
+    yield replace(ace, flags=ace.flags | INHERIT_ONLY)
 
 
 def _inherited(

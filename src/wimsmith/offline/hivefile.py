@@ -136,7 +136,7 @@ def apply_edits(hive: Hive, edits: Sequence[RegistryEdit], progress: Progress = 
             progress(Event("Changing keys and values", done, len(edits)))
         makes_key = isinstance(edit, CreateKey | SetValue)
         if makes_key and edit.key != last_path:
-            _refuse_links(hive, edit.key)
+            refuse_links(hive, edit.key)
         last_path = edit.key if makes_key else None
         edit_hive(hive, edit)
 
@@ -210,7 +210,12 @@ def _prove(hive: Hive, part: Path, data: bytes) -> None:
         raise SelfCheckFailed(f"{part.name} differs at {difference.key!r}")
 
 
-def _refuse_links(hive: Hive, path: str) -> None:
+def refuse_links(hive: Hive, path: str) -> None:
+    """Return if no key on the way to the one at `path` is a link, which Windows would follow.
+
+    Raises:
+        NotSupported: `registry-link`, one is.
+    """
     key: Key | None = hive.root
     for name in split_path(path):
         key = key.subkey(name) if key else None

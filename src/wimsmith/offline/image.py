@@ -1,6 +1,8 @@
 """One index of a WIM, seen read-only: files and hives, with the pending changes on top."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 
 from wimsmith.errors import DamagedInput, NotFound, NotSupported
@@ -39,6 +41,38 @@ HIVE_PATHS: Mapping[str, str] = MappingProxyType(
 )
 """Hives that may be read and changed, by mount name. SAM and SECURITY are left alone."""
 
+_USER_HIVE = re.compile(
+    r"(USERS/[^/]+|WINDOWS/SERVICEPROFILES/(LOCALSERVICE|NETWORKSERVICE))"
+    r"/(NTUSER\.DAT|APPDATA/LOCAL/MICROSOFT/WINDOWS/USRCLASS\.DAT)"
+)
+
+
+@lru_cache(maxsize=256)
+def hive_name(name: str) -> str:
+    """The one name of a hive that may be changed: its mount name, or its path if it has none.
+
+    Args:
+        name: a mount name, or the path of a hive file, such as `Users/Kim/NTUSER.DAT`. Hives
+            without a mount name are those of users and of the two service accounts.
+
+    Raises:
+        NotSupported: the hive is not one that is changed offline.
+    """
+    upper = paths.fold(paths.join(name))
+    if upper in HIVE_PATHS:
+        return upper
+    for mount, path in HIVE_PATHS.items():
+        if paths.fold(path) == upper:
+            return mount
+    if not _USER_HIVE.fullmatch(upper):
+        raise NotSupported("hive", f"the hive {name} is not changed in offline images")
+    return upper
+
+
+def hive_path(name: str) -> str:
+    """Path of the file of the hive that `hive_name` gave this name."""
+    return HIVE_PATHS.get(name, name)
+
 
 class ImageView:
     """Files and hives of one index, as they will be once the stacked changes are committed.
@@ -52,7 +86,9 @@ class ImageView:
         self.tree: Tree = wim.tree(index_number)
         self._content: dict[str, Content] = {}
         self._hives: dict[str, Hive] = {}
+        self._hive_files: dict[str, tuple[bytes, ...]] = {}
         self._changed_hives: set[str] = set()
+        self._stacked: list[ChangeSet] = []
 
     def find(self, path: str) -> Entry | None:
         """The entry at `path`, or None; case does not matter, reparse points are not followed."""
@@ -60,6 +96,12 @@ class ImageView:
 
     def exists(self, path: str) -> bool:
         return self.find(path) is not None
+
+    @property
+    def stated_architecture(self) -> int | None:
+        """`ARCH` of the description: 0 x86, 5 ARM, 9 amd64, 12 ARM64; None if it says nothing."""
+        windows = self.wim.image(self.index_number).windows
+        return windows.architecture if windows else None
 
     def read(self, path: str, limit_bytes: int = MAX_BLOB_BYTES) -> bytes:
         """Content of the unnamed stream of the file at `path`.
@@ -80,6 +122,11 @@ class ImageView:
             return b""
         pending = self._content.get(sha1.hex())
         return pending.path.read_bytes() if pending else self.wim.read_blob(sha1, limit_bytes)
+
+    def size_of(self, sha1: bytes) -> int:
+        """Size in bytes of a content, from the pending changes or from the WIM, unread."""
+        pending = self._content.get(sha1.hex())
+        return pending.size_bytes if pending else self.wim.size_of(sha1)
 
     def read_many(self, wanted: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Path and content of those files that exist: much quicker than one by one.
@@ -105,14 +152,17 @@ class ImageView:
     def hive(self, name: str) -> Hive:
         """The registry hive with mount name `name`, such as SOFTWARE, with its logs replayed.
 
+        Hives of users are named by their paths, as `hive_name` has it.
+
         Raises:
             NotFound: the image has no such hive.
             NotSupported: the hive is not one that is serviced offline.
             DamagedHive: the hive, or a log that it needs, cannot be read.
         """
-        name = name.upper()
+        name = hive_name(name)
         if name not in self._hives:
             self._hives[name] = self._parse_hive(name)
+            self._hive_files[name] = self._files_of(name)
         return self._hives[name]
 
     def has_hive(self, name: str) -> bool:
@@ -127,6 +177,11 @@ class ImageView:
         """Content that stacked changes bring, by hexadecimal SHA-1."""
         return self._content
 
+    @property
+    def stacked(self) -> Sequence[ChangeSet]:
+        """The change sets that were stacked, in their order."""
+        return self._stacked
+
     def stack(self, changes: ChangeSet) -> None:
         """Let later reads see `changes`.
 
@@ -134,7 +189,10 @@ class ImageView:
             NotFound: an edit needs a path that does not exist.
             UnsafePath: an edit would make a name that Windows does not accept.
             DamagedInput: an edit needs content that nobody brings.
+            NotSupported: `hive-order`, the file of a hive is replaced or moved whose keys have
+                been changed: one of the two would be lost.
         """
+        self._stacked.append(changes)
         self._content.update(changes.content)
         for sha1 in sorted(changes.missing_content() - self._content.keys()):
             content = bytes.fromhex(sha1)
@@ -142,14 +200,32 @@ class ImageView:
                 raise DamagedInput(f"content {sha1} is in neither the WIM nor the changes")
         for edit in changes.tree:
             edit_tree(self.tree, edit)
+        if changes.tree:
+            self._forget_hives()
         for change in changes.registry:
             edit_hive(self.hive(change.hive), change)
-            self._changed_hives.add(change.hive.upper())
+            self._changed_hives.add(hive_name(change.hive))
+
+    def _forget_hives(self) -> None:
+        """Read hives again whose files are others now."""
+        others = [name for name, files in self._hive_files.items() if files != self._files_of(name)]
+        for name in others:
+            if name in self._changed_hives:
+                raise NotSupported(
+                    "hive-order",
+                    f"the hive {hive_path(name)} is replaced or moved after its keys were changed",
+                    hint="Put the change of the file before the changes of its keys.",
+                )
+            del self._hives[name], self._hive_files[name]
+
+    def _files_of(self, name: str) -> tuple[bytes, ...]:
+        """Content of the file of a hive and of its logs, by SHA-1."""
+        path = hive_path(name)
+        entries = (self.find(path + suffix) for suffix in ("", *LOG_SUFFIXES))
+        return tuple(entry.inode.sha1 if entry else b"" for entry in entries)
 
     def _parse_hive(self, name: str) -> Hive:
-        if name not in HIVE_PATHS:
-            raise NotSupported("hive", f"the hive {name} is not changed in offline images")
-        path = HIVE_PATHS[name]
+        path = hive_path(name)
         entry = self.find(path)
         if entry is None:
             raise NotFound(f"hive {name} ({path}) in index {self.index_number}")

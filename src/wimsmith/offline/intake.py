@@ -19,6 +19,7 @@ from wimsmith.offline.changes import (
     Link,
     MakeDirectory,
     PutFile,
+    SetSecurity,
     Times,
     TreeEdit,
 )
@@ -71,14 +72,27 @@ class Intake:
     """Collects what has to change in `tree` to take files and folders in."""
 
     def __init__(
-        self, tree: Tree, *, overwrite: bool, attributes: int | None, links: SourceLinks
+        self,
+        tree: Tree,
+        *,
+        overwrite: bool,
+        attributes: int | None,
+        links: SourceLinks,
+        time: int | None = None,
+        within: Path | None = None,
     ) -> None:
+        """Without the FILETIME `time`, each file and folder has that of its last write.
+
+        Links that are followed and lead out of the folder `within` are refused.
+        """
         self._tree = tree
         self._overwrite = overwrite
         self._attributes = (
             Attribute.ARCHIVE if attributes is None else attributes or Attribute.NORMAL
         )
         self._links = links
+        self._time = time
+        self._within = None if within is None else within.resolve()
         self._edits: list[TreeEdit] = []
         self._content: dict[str, Content] = {}
         self._first_names: dict[tuple[int, int], tuple[str, int]] = {}
@@ -92,7 +106,8 @@ class Intake:
             AlreadyExists: a file stands where one would go, and is not to be overwritten.
             PathConflict: a folder stands where a file would go, or the reverse; or two names in
                 the source differ by case alone.
-            UnsafePath: a name that Windows does not accept, or that is not UTF-8.
+            UnsafePath: a name that Windows does not accept, or that is not UTF-8; a link that
+                leads out of where sources may be.
             NotSupported: pipes, sockets, devices; symbolic links unless it was said what to do.
         """
         pending = [(source, path, security, frozenset[tuple[int, int]]())]
@@ -124,6 +139,11 @@ class Intake:
                     f"{source} is a symbolic link, whose target means nothing on Windows",
                     hint="Say --links follow to take what it leads to, or --links skip.",
                 )
+            if self._within is not None and not source.resolve().is_relative_to(self._within):
+                raise UnsafePath(
+                    f"{source} leads out of {self._within}",
+                    hint="Put what it leads to there, or name a folder that has both.",
+                )
             status = source.stat()
         kind = stat.S_IFMT(status.st_mode)
         if kind in _KINDS:
@@ -133,9 +153,11 @@ class Intake:
     def _folder(self, path: str, security: bytes | None, status: os.stat_result) -> None:
         old = self._tree.find(path)
         if old is None:
-            self._edits.append(MakeDirectory(path, security, None, _times(status)))
+            self._edits.append(MakeDirectory(path, security, None, self._times(status)))
         elif not old.is_directory:
             raise PathConflict(f"{path} is a file in the image, and a folder in the source")
+        elif security is not None:
+            self._edits.append(SetSecurity(path, security))
 
     def _file(
         self, source: Path, path: str, security: bytes | None, status: os.stat_result
@@ -159,9 +181,15 @@ class Intake:
             return
         content = Content.of_file(source)
         self._content[content.sha1] = content
-        self._edits.append(PutFile(path, content.sha1, security, self._attributes, _times(status)))
+        times = self._times(status)
+        self._edits.append(PutFile(path, content.sha1, security, self._attributes, times))
         if status.st_nlink > 1:
             self._first_names[identity] = (path, 1)
+
+    def _times(self, status: os.stat_result) -> Times:
+        written = _FILETIME_OF_1970 + status.st_mtime_ns // 100
+        time = written if self._time is None else self._time
+        return Times(time, time, time)
 
 
 def _names(source: Path, path: str) -> Iterator[tuple[Path, str]]:
@@ -180,8 +208,3 @@ def _names(source: Path, path: str) -> Iterator[tuple[Path, str]]:
         if twin != name:
             raise PathConflict(f"{source}: {twin} and {name} are one name on Windows")
         yield inside, paths.join(path, name)
-
-
-def _times(status: os.stat_result) -> Times:
-    written = _FILETIME_OF_1970 + status.st_mtime_ns // 100
-    return Times(written, written, written)

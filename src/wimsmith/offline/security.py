@@ -11,6 +11,7 @@ cannot be judged without the accounts of a running system.
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from uuid import UUID
 
@@ -35,6 +36,7 @@ from wimsmith.offline.descriptors import (
     Acl,
     GenericMapping,
     SecurityDescriptor,
+    completed,
     inherit,
     map_generic,
 )
@@ -46,6 +48,7 @@ __all__ = [
     "TRUSTED_INSTALLER",
     "SecurityDescriptor",
     "compile_sddl",
+    "completed",
     "display_sddl",
     "inherit",
     "is_inherit",
@@ -152,8 +155,19 @@ def compile_sddl(sddl: str, *, domain: str | None = None) -> bytes:
 
 
 def stored_descriptor(sddl: str, rights: GenericMapping = FILE_RIGHTS) -> bytes:
-    """What Windows stores on an object that is made with `sddl`: generic rights are resolved."""
-    return map_generic(parse_sddl(sddl), rights).to_bytes()
+    """What Windows stores on an object that is made with `sddl`.
+
+    Generic rights are resolved, and a protected list carries the mark that inheritance has been
+    worked out (`PAI`), as every protected object of an installed Windows does.
+    """
+    stored = map_generic(parse_sddl(sddl), rights)
+    control = stored.control
+    for protected, worked_out in (
+        (DACL_PROTECTED, DACL_AUTO_INHERITED),
+        (SACL_PROTECTED, SACL_AUTO_INHERITED),
+    ):
+        control |= worked_out if control & protected else 0
+    return replace(stored, control=control).to_bytes()
 
 
 def display_sddl(descriptor: bytes) -> str:

@@ -6,6 +6,10 @@ from enum import IntEnum, StrEnum
 NOT_SUPPORTED_LINE = "Not applying this update binary, it is not supported"
 
 
+EXCLUDED = "excluded"
+"""Code of the finding that administrators have ruled an update out."""
+
+
 class Verdict(StrEnum):
     """Outcomes, in the order in which they are decided: the first that holds is the verdict."""
 
@@ -74,7 +78,14 @@ def first(findings: tuple[Finding, ...]) -> Finding | None:
     return min(findings, key=_rank, default=None)
 
 
+def ordered(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """All findings, the one that decides first, then the others in the order of verdicts."""
+    return tuple(sorted(findings, key=_rank))
+
+
 def _rank(finding: Finding) -> tuple[int, int]:
+    if finding.code == EXCLUDED:
+        return -1, 0  # nobody looks further at an update that administrators have ruled out
     if finding.code in _LATE_CODES:
         return _ORDER.index(Verdict.PREREQUISITE_MISSING), 1
     return _ORDER.index(finding.verdict), 0

@@ -95,6 +95,7 @@ def image_model(
         assembled=assembled,
         installed=generation.filetime,
         features={**FEATURES_OFF, **spec.features},
+        detections=spec.detections,
     )
     for package in Baseline(spec).packages(edition):
         installer.install(package)

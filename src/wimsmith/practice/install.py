@@ -52,6 +52,7 @@ class Installer:
         assembled: gives the files of a package; shared between the indexes of an image.
         features: optional features by name, False where switched off.
         installed: FILETIME written as the time of installation.
+        detections: whether to enter packages in the indexes of what they look for.
     """
 
     image: ImageModel
@@ -60,6 +61,7 @@ class Installer:
     assembled: Assembled
     installed: int
     features: Mapping[str, bool] = field(default_factory=dict)
+    detections: bool = False
 
     def install(self, top: PackageSpec) -> None:
         """Install a package with its child packages, each in its own state."""
@@ -68,6 +70,8 @@ class Installer:
             state = self.package_state(spec)
             self._package_files(files)
             self._package_key(spec, state, owner=top)
+            if self.detections and state >= PackageState.INSTALLED:
+                self._detections(spec)
             catalog = hashlib.sha256(files.catalog).hexdigest()
             for update in spec.updates:
                 self._update(spec, update, files, catalog, state)
@@ -118,6 +122,26 @@ class Installer:
         for update in spec.updates:
             key.key("Updates").number(update.name, self._update_state(update, state))
         self._index(cbs.key(f"PackageIndex\\{spec.identity.index_name}"), name)
+
+    def _detections(self, spec: PackageSpec) -> None:
+        """Enter a package wherever it looks for something."""
+        name, cbs = spec.identity.package_name, self.image.hive("SOFTWARE").key(CBS)
+        for parent in spec.parents:
+            for identity in parent.identities:
+                cbs.key(f"PackageDetect\\{identity.index_name}").number(name, 0)
+        for rule in (update.applicable for update in spec.updates if update.applicable):
+            if rule.follow_parent:
+                cbs.key(f"UpdateDetect\\{rule.follow_parent}").number(name, 1)
+        looked_for = [
+            ({"install": 16, "revision": 2}[elevate], identity)
+            for update in spec.updates
+            for elevate, identities in (update.applicable.elevate if update.applicable else ())
+            for identity in identities
+        ]
+        # the highest version of a family is the last, and stays
+        for number, identity in sorted(looked_for, key=lambda one: _numbers(one[1].version)):
+            family = cbs.key(f"ComponentDetect\\{winners_key(identity)}")
+            family.text(name, f"{identity.version}@{number}")
 
     @staticmethod
     def _index(key: KeyModel, name: str) -> None:
@@ -277,6 +301,10 @@ def _destinations(spec: ComponentSpec, item: FileSpec) -> Iterator[str]:
         yield image_path(f"{item.destination}\\{item.name}", architecture)
     for link in item.links:
         yield image_path(link, architecture)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))
 
 
 def _reference(identifier: str, data: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from wimsmith.practice.names import Identity
 from wimsmith.practice.spec import (
@@ -18,6 +19,7 @@ from wimsmith.practice.spec import (
 from wimsmith.practice.xmltext import Node, node, render
 
 ASM = "urn:schemas-microsoft-com:asm.v3"
+_ASM1 = "urn:schemas-microsoft-com:asm.v1"
 _ASM2 = "urn:schemas-microsoft-com:asm.v2"
 _DSIG = "http://www.w3.org/2000/09/xmldsig#"
 _CATEGORIES = {
@@ -32,12 +34,28 @@ Digest = Callable[[FileSpec], bytes]
 
 def component_manifest(spec: ComponentSpec, digest: Digest) -> bytes:
     """Manifest of a component, with the digests of its files."""
-    children = [_identity(spec.identity)]
+    children = [node("noInheritable")] if spec.side_by_side else []
+    children.append(_identity(spec.identity))
     if spec.resources:
         children.append(_resources(spec.identity))
+    children += [_redirect(identity, old) for identity, old in spec.redirects]
     children += [_file(item, digest(item)) for item in spec.files]
     children += list(_content(spec))
-    return _with_advanced(_assembly(children), spec.advanced)
+    root = _assembly(children)
+    if spec.side_by_side:
+        root = replace(root, attributes={**root.attributes, "xmlns": _ASM1, "xmlns:cmiv2": ASM})
+    return _with_advanced(root, spec.advanced)
+
+
+def _redirect(identity: Identity, old: str) -> Node:
+    """A dependency that sends those who ask for other versions to the one of `identity`."""
+    asked = dict(_identity(identity).attributes)
+    del asked["version"], asked["buildType"]
+    inner = (
+        Node("assemblyIdentity", asked),
+        node("bindingRedirect", oldVersion=old, newVersion=identity.version),
+    )
+    return node("dependency", [Node("dependentAssembly", {}, inner)])
 
 
 def deployment_manifest(spec: DeploymentSpec) -> bytes:
@@ -62,6 +80,7 @@ def package_manifest(spec: PackageSpec, *, created: str = "2024-05-14T17:00:00Z"
         identifier=spec.identifier or spec.identity.name,
         releaseType=spec.release_type,
         restart=spec.restart,
+        permanence=spec.permanence,
     )
     attributes = {
         "description": spec.description or None,
@@ -113,6 +132,7 @@ def _resources(identity: Identity) -> Node:
 
 def _file(spec: FileSpec, digest: bytes) -> Node:
     children = [node("link", destination=link) for link in spec.links]
+    children += [Node(tag, attributes) for tag, attributes in spec.described]
     if spec.security:
         children.append(node("securityDescriptor", name=spec.security))
     children.append(_hash(spec.digest, digest))
@@ -184,6 +204,8 @@ def _key(spec: KeySpec) -> Node:
     ]
     if spec.security:
         children.append(node("securityDescriptor", name=spec.security))
+    if spec.protection:
+        children.append(node("systemProtection", behavior=spec.protection))
     return node("registryKey", children, keyName=spec.path, owner=_YES_NO[spec.owner])
 
 
@@ -246,9 +268,8 @@ def _update(spec: UpdateEntry) -> Node:
     if spec.applicable:
         children.append(_applicable(spec.applicable))
     if spec.selectable:
-        children.append(
-            node("selectable", [node("detectNone", default="false")], disposition="staged")
-        )
+        default = node("detectNone", default=_YES_NO[spec.default_on])
+        children.append(node("selectable", [default], disposition="staged"))
     if spec.child:
         children.append(
             node(

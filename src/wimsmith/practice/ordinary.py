@@ -6,6 +6,7 @@ from wimsmith.practice.baseline import GAMES_FEATURE, PRINTING_FEATURE, shell
 from wimsmith.practice.everything import every_element_package
 from wimsmith.practice.maker import Maker, program
 from wimsmith.practice.names import WINDOWS_TOKEN, Identity
+from wimsmith.practice.refused import wrong_architecture
 from wimsmith.practice.spec import (
     Applicable,
     ComponentSpec,
@@ -189,3 +190,12 @@ def _hidden(maker: Maker, name: str, parent: ParentSpec, language: str = "neutra
 def every_element(maker: Maker) -> UpdateSpec:
     package = every_element_package(maker.version(300), "en-US", (maker.parent(),))
     return maker.update("KB5000100", package, trailing_bytes=8848)
+
+
+def several(maker: Maker) -> UpdateSpec:
+    """A `.msu` with three packages: one is for another machine, one needs the one before it."""
+    first = maker.simple("KB5000042", "Practice-First")
+    needed = ParentSpec((first.identity,), compare={"buildCompare": "EQ", "revisionCompare": "GE"})
+    second = maker.simple("KB5000043", "Practice-Second", parents=(needed,))
+    parts = (wrong_architecture(maker), maker.update("KB5000042", first))
+    return maker.update("KB5000043", second, container=Container.MSU, parts=parts)

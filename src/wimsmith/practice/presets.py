@@ -95,6 +95,9 @@ _PRESETS = {
     ),
     "trigger": _Preset("an update that follows another one beside it", ordinary.trigger),
     "languages": _Preset("a part per language; only one is needed", ordinary.languages),
+    "several": _Preset(
+        "three packages in a .msu; one is for ARM64, one needs another", ordinary.several
+    ),
     "unsupported-service": _Preset("refused: installs a service", refused.service),
     "unsupported-configuration": _Preset("refused: configuration", refused.configuration),
     "unsupported-unknown": _Preset("refused: an unknown element", refused.unknown_element),

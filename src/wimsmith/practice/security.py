@@ -4,7 +4,8 @@ Layout and constants: [MS-DTYP] 2.4 and 2.5.1.
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from enum import IntFlag
 
 TRUSTED_INSTALLER = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
@@ -84,9 +85,10 @@ class Descriptor:
         return self._bytes(_KEY)
 
     def _bytes(self, names: dict[str, int]) -> bytes:
-        access, audit = _acl(self.access, names), _acl(self.audit, names) if self.audit else b""
+        access = _acl(self._stored(self.access, names), names)
+        audit = _acl(self._stored(self.audit, names), names) if self.audit else b""
         owner, group = sid_bytes(self.owner), sid_bytes(self.group)
-        control = 0x8004 | (0x1000 if self.protected else 0x0400) | (0x10 if audit else 0)
+        control = 0x8404 | (0x1000 if self.protected else 0) | (0x10 if audit else 0)
         access_at = 20 + len(audit)
         owner_at = access_at + len(access)
         header = struct.pack(
@@ -100,6 +102,23 @@ class Descriptor:
             access_at,
         )
         return header + audit + access + owner + group
+
+    def _stored(self, entries: tuple[Ace, ...], names: dict[str, int]) -> Iterator[Ace]:
+        """Entries as Windows keeps them: what acts here and is handed down as well becomes two."""
+        creators = {"CO": self.owner, "CG": self.group}
+        for ace in entries:
+            passed_on = ace.flags & (Inherit.OI | Inherit.CI)
+            mapped = _mask(ace.rights, names) != _mask(ace.rights, {**names, **_GENERIC})
+            who = creators.get(ace.who, ace.who)
+            if Inherit.IO in ace.flags:
+                yield ace
+                continue
+            if not (passed_on and (mapped or ace.who in creators)):
+                yield replace(ace, who=who)
+                continue
+            kept = ace.flags & ~(_BOTH | Inherit.NP)
+            yield replace(ace, who=who, flags=kept)
+            yield replace(ace, flags=ace.flags | Inherit.IO)
 
 
 def sid_bytes(who: str) -> bytes:
@@ -119,9 +138,10 @@ def _mask(rights: str, names: dict[str, int]) -> int:
     return mask
 
 
-def _acl(aces: tuple[Ace, ...], names: dict[str, int]) -> bytes:
-    body = b"".join(ace.data(names) for ace in aces)
-    return struct.pack("<BBHHH", 2, 0, 8 + len(body), len(aces), 0) + body
+def _acl(entries: Iterable[Ace], names: dict[str, int]) -> bytes:
+    parts = [ace.data(names) for ace in entries]
+    body = b"".join(parts)
+    return struct.pack("<BBHHH", 2, 0, 8 + len(body), len(parts), 0) + body
 
 
 _TI = TRUSTED_INSTALLER

@@ -96,7 +96,8 @@ class FileSpec:
     """A `file` element.
 
     `destination` is a macro path that ends in a backslash, or None for payload only;
-    `links` are further destinations of the same file (full macro paths with a name).
+    `links` are further destinations of the same file (full macro paths with a name). `described`
+    are further elements in it, as tag and attributes, that nobody has to act upon.
     """
 
     name: str
@@ -107,6 +108,7 @@ class FileSpec:
     attributes: str | None = None
     digest: str = "sha256"
     short_name: str = ""
+    described: tuple[tuple[str, Mapping[str, str]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +124,16 @@ class ValueSpec:
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
-    """A `registryKey`; `path` starts with the name of a root such as HKEY_LOCAL_MACHINE."""
+    """A `registryKey`; `path` starts with the name of a root such as HKEY_LOCAL_MACHINE.
+
+    `protection` is the behaviour of its `systemProtection` element, None for none.
+    """
 
     path: str
     values: tuple[ValueSpec, ...] = ()
     security: str | None = "WRP_REGKEY_DEFAULT_SDDL"
     owner: bool | None = None
+    protection: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +152,12 @@ DESCRIPTORS: Mapping[str, Descriptor] = {
 
 @dataclass(frozen=True, slots=True)
 class ComponentSpec:
-    """A component manifest. `advanced` is XML text of elements that need an installer to run."""
+    """A component manifest.
+
+    `advanced` is XML text of elements that need an installer to run. With `side_by_side` it is
+    written as those of assemblies are that programs bind to, in the first version of the schema;
+    `redirects` makes it a policy that sends versions of an assembly (old, new) to another.
+    """
 
     identity: Identity
     files: tuple[FileSpec, ...] = ()
@@ -157,6 +168,8 @@ class ComponentSpec:
     resources: bool = False
     descriptors: Mapping[str, Descriptor] = field(default_factory=lambda: dict(DESCRIPTORS))
     advanced: str = ""
+    side_by_side: bool = False
+    redirects: tuple[tuple[Identity, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +208,8 @@ class Applicable:
 class UpdateEntry:
     """An `update` element: a deployment, or a child package, or a driver.
 
-    `state` is what images hold; None follows from the package and the features.
+    `state` is what images hold; None follows from the package and the features. `default_on` is
+    what a selectable update says of itself where nobody has chosen.
     """
 
     name: str
@@ -205,6 +219,7 @@ class UpdateEntry:
     contained: bool | None = None
     applicable: Applicable | None = None
     selectable: bool = False
+    default_on: bool = False
     state: PackageState | None = None
     driver: Identity | None = None
 
@@ -223,6 +238,7 @@ class PackageSpec:
     stack_version: str | None = None
     psfx: bool = False
     restart: str | None = None
+    permanence: str | None = None
     state: PackageState | None = None
     visible: bool = True
 
@@ -240,6 +256,7 @@ class ImageSpec:
         features: state of optional features by name; those not named are enabled.
         components: how many components carry the content; None follows from the size.
         revision: fourth part of the version of the installed cumulative state (UBR).
+        detections: whether the three detect indexes have entries; their data are our invention.
     """
 
     generation: Generation = Generation.WINDOWS_10
@@ -253,6 +270,7 @@ class ImageSpec:
     components: int | None = None
     revision: int | None = None
     language: str = "en-US"
+    detections: bool = False
 
 
 class Container(StrEnum):
@@ -301,6 +319,9 @@ class UpdateSpec:
         trailing_bytes: bytes after the declared end, where real cabinets keep their signature.
         indexed: store the files in a container index, with copies and deltas.
         branch_forward: the package that `update-bf.mum` is about.
+        parts: further updates, whose cabinets stand in the same `.msu` and are installed before
+            this one.
+        ordered: whether such a `.msu` has a PkgInstallOrder.txt besides its answer file.
     """
 
     package: PackageSpec
@@ -316,4 +337,6 @@ class UpdateSpec:
     trailing_bytes: int = 0
     indexed: bool = False
     branch_forward: PackageSpec | None = None
+    parts: tuple["UpdateSpec", ...] = ()
+    ordered: bool = True
     created: str = "2024-05-14T17:00:00Z"

@@ -1,7 +1,7 @@
 """Generates update files: cabinets with a package inside, and the classic `.msu` around them."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +40,7 @@ def build_update(spec: UpdateSpec, target: Path, *, root: PracticeRoot | None = 
         return build_wim_update(spec, files, target)
     data = _cabinet(spec, files)
     if spec.container is Container.MSU:
-        data = _msu(spec, data)
+        data = _msu(spec, {_cabinet_name(one): _packed(one, signer) for one in spec.parts}, data)
     if spec.damage is Damage.TRUNCATED:
         data = data[: len(data) // 2]
     target.write_bytes(data)
@@ -147,15 +147,29 @@ def _modified(spec: UpdateSpec) -> datetime:
     return datetime.strptime(spec.created, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
 
 
-def _msu(spec: UpdateSpec, payload: bytes) -> bytes:
+def _packed(part: UpdateSpec, root: PracticeRoot) -> bytes:
+    return _cabinet(part, cabinet_files(part, root))
+
+
+def _cabinet_name(spec: UpdateSpec) -> str:
+    return f"{Path(spec.file_name).stem}.cab"
+
+
+def _msu(spec: UpdateSpec, parts: Mapping[str, bytes], payload: bytes) -> bytes:
+    """The `.msu`; its cabinets are stored in another order than they are to be installed in."""
     stem = Path(spec.file_name).stem
     scan = build_cabinet({"package.xml": _scan_document(spec)}, modified=_modified(spec))
     files = {
         "WSUSSCAN.cab": build_cabinet({"package.cab": scan}, modified=_modified(spec)),
-        f"{stem}.cab": payload,
-        f"{stem}.xml": _unattend(spec.package.identity, stem),
+        _cabinet_name(spec): payload,
+        **dict(reversed(list(parts.items()))),
+        f"{stem}.xml": _unattend((*spec.parts, spec)),
         f"{stem}-pkgProperties.txt": _properties(spec),
     }
+    if parts and spec.ordered:
+        names = enumerate((*parts, _cabinet_name(spec)), 1)
+        lines = "".join(f"{number}={name}\r\n" for number, name in names)
+        files["PkgInstallOrder.txt"] = lines.encode("ascii")
     return build_cabinet(files, compress=spec.compress, modified=_modified(spec))
 
 
@@ -163,7 +177,12 @@ def _scan_document(spec: UpdateSpec) -> bytes:
     return render(node("OfflineSyncPackage", CreationDate=spec.created, PackageId=spec.article))
 
 
-def _unattend(identity: Identity, stem: str) -> bytes:
+def _unattend(updates: Iterable[UpdateSpec]) -> bytes:
+    packages = [_installed(one.package.identity, _cabinet_name(one)) for one in updates]
+    return render(node("unattend", [node("servicing", packages)], xmlns=_UNATTEND))
+
+
+def _installed(identity: Identity, cabinet: str) -> Node:
     names = {
         "name": identity.name,
         "version": identity.version,
@@ -171,15 +190,9 @@ def _unattend(identity: Identity, stem: str) -> bytes:
         "processorArchitecture": identity.architecture,
         "publicKeyToken": identity.token,
     }
-    package = node(
-        "package",
-        [
-            Node("assemblyIdentity", names),
-            node("source", location=f"%configsetroot%\\{stem}.CAB"),
-        ],
-        action="install",
-    )
-    return render(node("unattend", [node("servicing", [package])], xmlns=_UNATTEND))
+    location = f"%configsetroot%\\{cabinet}"
+    parts = [Node("assemblyIdentity", names), node("source", location=location)]
+    return node("package", parts, action="install")
 
 
 def _properties(spec: UpdateSpec) -> bytes:

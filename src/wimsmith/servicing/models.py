@@ -4,11 +4,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, String, UniqueConstraint
+from sqlalchemy import ForeignKey, String, UniqueConstraint, false
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from wimsmith.db.base import Base, now
 from wimsmith.images.models import Image
+from wimsmith.offline.backends.sentences import Kind
 from wimsmith.offline.verdicts import Verdict
 from wimsmith.updates.models import Update
 
@@ -51,6 +52,8 @@ class ServicingSchedule(Base):
     run_at: Mapped[datetime | None] = mapped_column(index=True)
     utc: Mapped[bool] = mapped_column(default=False)
     continue_on_error: Mapped[bool] = mapped_column(default=False)
+    remove_superseded: Mapped[bool] = mapped_column(default=False, server_default=false())
+    allow_not_generalised: Mapped[bool] = mapped_column(default=False, server_default=false())
     state: Mapped[ScheduleState] = mapped_column(default=ScheduleState.SCHEDULED)
     actor: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime] = mapped_column(default=now)
@@ -60,6 +63,23 @@ class ServicingSchedule(Base):
     chosen: Mapped[list["ScheduledUpdate"]] = relationship(
         order_by="ScheduledUpdate.place", passive_deletes="all", lazy="selectin"
     )
+    actions: Mapped[list["ScheduledAction"]] = relationship(
+        order_by="ScheduledAction.place", passive_deletes="all", lazy="selectin"
+    )
+
+
+class ScheduledAction(Base):
+    """A package to remove, a feature to switch, or an edit, on every index."""
+
+    __tablename__ = "scheduled_action"
+
+    schedule_id: Mapped[int] = mapped_column(
+        ForeignKey("servicing_schedule.id", ondelete="CASCADE"), primary_key=True
+    )
+    place: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[Kind]
+    subject: Mapped[str] = mapped_column(String(400))
+    data: Mapped[dict[str, Any] | None]
 
 
 class ScheduledUpdate(Base):
@@ -90,6 +110,9 @@ class ServicingRun(Base):
     result_version: Mapped[int | None]
     status: Mapped[Status] = mapped_column(default=Status.SCHEDULED)
     workspace: Mapped[str] = mapped_column(default="")
+    backend: Mapped[str | None] = mapped_column(String(20))
+    gate: Mapped[list[Any] | None]
+    clean_up: Mapped[dict[str, Any] | None]
     failed_update_id: Mapped[int | None] = mapped_column(ForeignKey("update.id"))
     error_code: Mapped[str] = mapped_column(String(80), default="")
     error_text: Mapped[str] = mapped_column(default="")
@@ -105,6 +128,17 @@ class ServicingRun(Base):
         passive_deletes="all",
         lazy="selectin",
     )
+    actions: Mapped[list["ActionResult"]] = relationship(
+        order_by="ActionResult.index_number, ActionResult.place",
+        back_populates="run",
+        passive_deletes="all",
+        lazy="selectin",
+    )
+
+    @property
+    def outcomes(self) -> list["ServicingResult | ActionResult"]:
+        """What became of everything, updates first."""
+        return [*self.results, *self.actions]
 
 
 class ServicingResult(Base):
@@ -122,8 +156,50 @@ class ServicingResult(Base):
     code: Mapped[str] = mapped_column(String(120), default="")
     text: Mapped[str] = mapped_column(default="")
     packages: Mapped[list[Any]] = mapped_column(default=list)
+    findings: Mapped[list[Any] | None]
     changed: Mapped[bool] = mapped_column(default=False)
     applied_at: Mapped[datetime | None]
 
     update: Mapped[Update] = relationship(lazy="joined")
     run: Mapped[ServicingRun] = relationship(back_populates="results")
+
+
+class ActionResult(Base):
+    """What became of one action on one index."""
+
+    __tablename__ = "action_result"
+    __table_args__ = (UniqueConstraint("run_id", "index_number", "place"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("servicing_run.id", ondelete="CASCADE"))
+    index_number: Mapped[int]
+    place: Mapped[int]
+    kind: Mapped[Kind]
+    subject: Mapped[str] = mapped_column(String(400))
+    data: Mapped[dict[str, Any] | None]
+    outcome: Mapped[Verdict] = mapped_column(default=Verdict.NOT_ATTEMPTED)
+    code: Mapped[str] = mapped_column(String(120), default="")
+    text: Mapped[str] = mapped_column(default="")
+    packages: Mapped[list[Any]] = mapped_column(default=list)
+    changed: Mapped[bool] = mapped_column(default=False)
+    applied_at: Mapped[datetime | None]
+
+    run: Mapped[ServicingRun] = relationship(back_populates="actions")
+
+
+class ServicingExclusion(Base):
+    """An update that is not to be applied: to one image, or to any where `image_id` is None."""
+
+    __tablename__ = "servicing_exclusion"
+    __table_args__ = ({"sqlite_autoincrement": True},)  # numbers are never given again
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_id: Mapped[int | None] = mapped_column(
+        ForeignKey("image.id", ondelete="CASCADE"), index=True
+    )
+    subject: Mapped[str] = mapped_column(String(400))
+    reason: Mapped[str] = mapped_column(String(400))
+    actor: Mapped[str] = mapped_column(String(200))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+
+    image: Mapped[Image | None] = relationship(lazy="joined")

@@ -1,59 +1,63 @@
-"""What an update would likely do to an index, judged from stored facts alone.
+"""What updates would likely do to an index, judged from what is kept of both.
 
-The engine judges again, with the files, when the update is applied; this list is what can be
-chosen from. A parent counts as there when a package of its name and build is
-installed, whatever its revision.
+The rules are the engine's own (`offline.planning`), on a snapshot of the index instead of the
+index. The engine judges again, with the files, when an update is applied.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Self
 
-from wimsmith.offline.facts import PackageState
-from wimsmith.offline.verdicts import UpdateStatus, Verdict, status, word
-from wimsmith.servicing.rules import Candidate
+from wimsmith.offline.planning.description import UpdateDescription
+from wimsmith.offline.planning.exclusions import Exclusion, exclusion_findings
+from wimsmith.offline.planning.order import Chosen, order
+from wimsmith.offline.planning.plan import Judgement
+from wimsmith.offline.planning.plan import judge as judge_update
+from wimsmith.offline.planning.plan import plan as plan_updates
+from wimsmith.offline.planning.snapshot import Snapshot
+from wimsmith.offline.planning.state import Image
+from wimsmith.offline.planning.telling import untold
+from wimsmith.offline.verdicts import (
+    EXCLUDED,
+    Finding,
+    UpdateStatus,
+    Verdict,
+    ordered,
+    status,
+    word,
+)
 
-APPLICABLE = "applicable"
+APPLICABLE, UNKNOWN = "applicable", "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Parts of `name~token~architecture~language~version` that are compared, folded."""
+class Candidate:
+    """An update that can be chosen.
 
-    family: str
-    architecture: str
-    version: tuple[int, ...]
+    Attributes:
+        description: what planning needs of it; as far as it is known if there is a `doubt`.
+        refused: why it is never applied, as its import found.
+        doubt: why it cannot be judged from what is kept of it.
+    """
 
-    @classmethod
-    def of(cls, text: str) -> Self:
-        parts = (text.lower().split("~") + [""] * 5)[:5]
-        version = tuple(int(part) for part in parts[4].split(".") if part.isdecimal())
-        return cls("~".join(parts[:4]), parts[2], version)
+    update_id: int
+    description: UpdateDescription
+    refused: Finding | None = None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class IndexState:
-    """An index: its architecture, and the identities of installed packages."""
+    """An index; `doubt` says why there is no snapshot of it, if there is none."""
 
     number: int
-    architecture: str
-    installed: MappingProxyType[str, frozenset[tuple[int, ...]]]
-
-    @classmethod
-    def of(cls, number: int, architecture: str, packages: Iterable[tuple[str, int]]) -> Self:
-        found: dict[str, set[tuple[int, ...]]] = {}
-        for text, state in packages:
-            if state >= PackageState.INSTALLED:
-                one = Identity.of(text)
-                found.setdefault(one.family, set()).add(one.version)
-        frozen = {family: frozenset(versions) for family, versions in found.items()}
-        return cls(number, architecture, MappingProxyType(frozen))
+    image: Image
+    snapshot: Snapshot | None
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Likely:
-    """What would likely become of an update on an index."""
+    """What would likely become of an update on an index; `findings` are all reasons."""
 
     index: int
     likely: str
@@ -61,42 +65,66 @@ class Likely:
     word: str
     code: str = ""
     text: str = ""
+    findings: tuple[Finding, ...] = ()
 
 
-def judge(update: Candidate, index: IndexState) -> Likely:
-    """The first verdict that holds, in the order of the table of verdicts."""
-    if update.refused is Verdict.FAILED:
-        return _likely(index, Verdict.FAILED, update.code, update.text)
-    own = Identity.of(update.identity)
-    if own.architecture and index.architecture and own.architecture != index.architecture:
-        text = f"the update is for {own.architecture}, the index is {index.architecture}"
-        return _likely(index, Verdict.NOT_APPLICABLE, "arch", text)
-    present = index.installed.get(own.family, frozenset())
-    if own.version in present:
-        return _likely(index, Verdict.INSTALLED)
-    if present and max(present) > own.version:
-        return _likely(index, Verdict.SUPERSEDED)
-    if update.refused is not None:
-        return _likely(index, update.refused, update.code, update.text)
-    for group in update.parents:
-        missing = _missing_parent(group, index)
-        if missing is not None:
-            return missing
+def judge(update: Candidate, index: IndexState, exclusions: Sequence[Exclusion] = ()) -> Likely:
+    """The first verdict that holds, in the order of the table of verdicts, and all others."""
+    judgement = None
+    if index.snapshot is not None and not update.doubt:
+        with untold():
+            judgement = judge_update(
+                index.snapshot,
+                update.description,
+                exclusions=exclusions,
+                obstacles=index.snapshot.obstacles,
+            )
+    return likely(update, index, _findings(update, judgement, exclusions))
+
+
+def likely(update: Candidate, index: IndexState, findings: tuple[Finding, ...]) -> Likely:
+    """What would likely become of an update, by what `in_order` found against it."""
+    if findings:
+        return _decided(index.number, findings)
+    doubt = update.doubt or index.doubt
+    if doubt:
+        number = int(UpdateStatus.CHECK_NOT_SUPPORTED)
+        return Likely(index.number, UNKNOWN, number, "Cannot tell", "no-facts", doubt)
     return Likely(index.number, APPLICABLE, UpdateStatus.APPLICABLE, "Applicable")
 
 
-def _missing_parent(group: Sequence[str], index: IndexState) -> Likely | None:
-    wanted = [Identity.of(parent) for parent in group]
-    there = [(one, index.installed.get(one.family, frozenset())) for one in wanted]
-    if any(one.version[:3] == version[:3] for one, versions in there for version in versions):
-        return None
-    if any(versions for _, versions in there):
-        return _likely(index, Verdict.NOT_APPLICABLE, "build", f"{group[0]} is of another build")
-    return _likely(index, Verdict.PREREQUISITE_MISSING, "parent", group[0])
+def in_order(
+    index: IndexState, chosen: Sequence[Candidate], exclusions: Sequence[Exclusion] = ()
+) -> Iterator[tuple[int, tuple[Finding, ...]]]:
+    """Numbers of the chosen updates in the order of a run, with what speaks against each."""
+    by_number = {one.update_id: one for one in chosen}
+    updates = [Chosen(one.update_id, one.description) for one in chosen]
+    if index.snapshot is None:
+        for found in order(index.image, updates).updates:
+            yield found.key, _findings(by_number[found.key], None, exclusions)
+        return
+    for step in plan_updates(index.snapshot, updates, exclusions=exclusions).steps:
+        update = by_number[step.key]
+        judgement = None if update.doubt else step.judgement
+        yield step.key, _findings(update, judgement, exclusions)
 
 
-def _likely(index: IndexState, verdict: Verdict, code: str = "", text: str = "") -> Likely:
+def _findings(
+    update: Candidate, judgement: Judgement | None, exclusions: Sequence[Exclusion]
+) -> tuple[Finding, ...]:
+    """All that is known to speak against an update, the finding that decides first."""
+    if judgement is None:
+        found = (*exclusion_findings(update.description, exclusions), update.refused)
+        return ordered(tuple(one for one in found if one is not None))
+    if update.refused is not None and update.refused.verdict is Verdict.FAILED:
+        return ordered((*judgement.findings, update.refused))
+    return judgement.findings
+
+
+def _decided(index_number: int, findings: tuple[Finding, ...]) -> Likely:
+    decisive = findings[0]
+    verdict, code, text = decisive.verdict, decisive.code, decisive.text
     about = text if verdict is Verdict.PREREQUISITE_MISSING else ""
-    return Likely(
-        index.number, verdict, int(status(verdict, code)), word(verdict, about), code, text
-    )
+    said = "Excluded" if code == EXCLUDED else word(verdict, about)
+    number = int(status(verdict, code))
+    return Likely(index_number, verdict.value, number, said, code, text, findings)

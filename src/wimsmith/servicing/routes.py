@@ -8,9 +8,17 @@ from sqlalchemy.orm import Session
 from wimsmith.api.depends import PREFIX, ActorDep, PageDep, SiteDep, accepted
 from wimsmith.images import service as images
 from wimsmith.jobs.schemas import JobOut
+from wimsmith.offline.backends.sentences import outcome_word
 from wimsmith.offline.verdicts import status as status_number
-from wimsmith.servicing import rules, schemas, service
-from wimsmith.servicing.models import ServicingResult, ServicingRun, ServicingSchedule, Status
+from wimsmith.servicing import exclusions, schemas, service
+from wimsmith.servicing.models import (
+    ActionResult,
+    ServicingExclusion,
+    ServicingResult,
+    ServicingRun,
+    ServicingSchedule,
+    Status,
+)
 from wimsmith.updates.models import Update
 from wimsmith.updates.schemas import UpdateOut
 
@@ -88,7 +96,13 @@ def show_run(site: SiteDep, actor: ActorDep, run: int) -> schemas.RunDetails:
     with site.database.read() as session:
         row = service.get_run(session, actor, run)
         results = [_result(one) for one in row.results]
-        return schemas.RunDetails(**_run(row).model_dump(), results=results)
+        return schemas.RunDetails(
+            **_run(row).model_dump(),
+            results=results,
+            actions=[_action(one) for one in row.actions],
+            gate=[schemas.GateOut(**one) for one in row.gate or []],
+            clean_up=schemas.CleanUpOut(**row.clean_up) if row.clean_up else None,
+        )
 
 
 @router.get("/servicing/failed-updates")
@@ -100,6 +114,51 @@ def list_failed_updates(site: SiteDep, actor: ActorDep) -> schemas.FailedUpdates
             for update, count in service.failed_updates(session, actor)
         ]
     return schemas.FailedUpdates(items=items)
+
+
+@router.post("/servicing/plan")
+def show_plan(site: SiteDep, actor: ActorDep, body: schemas.PlanRequest) -> schemas.PlanOut:
+    """Show the order in which updates would go onto an image, and what would become of each."""
+    with site.database.read() as session:
+        row = images.find(session, actor, body.image)
+        items = [
+            schemas.PlannedOut.model_validate(
+                {
+                    **schemas.LikelyOut.model_validate(likely).model_dump(),
+                    **_names(update),
+                    "place": place,
+                    "update": update.id,
+                }
+            )
+            for place, update, likely in service.planned(session, actor, row, body.updates)
+        ]
+    return schemas.PlanOut(items=items)
+
+
+@router.get("/servicing/exclusions")
+def list_exclusions(site: SiteDep, actor: ActorDep, image: Text = "") -> schemas.Exclusions:
+    """List updates that are not to be applied: all, or those that an image falls under."""
+    with site.database.read() as session:
+        row = images.find(session, actor, image) if image else None
+        items = [_exclusion(one) for one in exclusions.listed(session, actor, row)]
+    return schemas.Exclusions(items=items)
+
+
+@router.post("/servicing/exclusions", status_code=status.HTTP_201_CREATED)
+def add_exclusion(
+    site: SiteDep, actor: ActorDep, body: schemas.ExclusionRequest
+) -> schemas.ExclusionOut:
+    """Exclude an update from one image or from all."""
+    with site.database.write() as session:
+        row = images.find(session, actor, body.image) if body.image else None
+        return _exclusion(exclusions.add(session, actor, body.subject, body.reason, row))
+
+
+@router.delete("/servicing/exclusions/{exclusion}", status_code=status.HTTP_204_NO_CONTENT)
+def remove_exclusion(site: SiteDep, actor: ActorDep, exclusion: int) -> None:
+    """Let an update be applied again."""
+    with site.database.write() as session:
+        exclusions.remove(session, actor, exclusion)
 
 
 @router.get("/images/{image}/updates")
@@ -142,6 +201,7 @@ def _schedule(session: Session, row: ServicingSchedule) -> schemas.ScheduleOut:
         "image_name",
         "status",
         "updates",
+        "actions",
         "run",
     }
     return schemas.ScheduleOut(
@@ -150,6 +210,7 @@ def _schedule(session: Session, row: ServicingSchedule) -> schemas.ScheduleOut:
         image_name=row.image.name,
         status=run.status if run else Status.SCHEDULED,
         updates=updates,
+        actions=[schemas.ActionBrief.model_validate(one) for one in row.actions],
         run=_run(run) if run else None,
     )
 
@@ -162,6 +223,7 @@ def _run(row: ServicingRun) -> schemas.RunOut:
         job=row.job_id,
         base_version=row.base_version,
         result_version=row.result_version,
+        backend=row.backend,
         status=row.status,
         failed_update=row.failed_update_id,
         error_code=row.error_code,
@@ -179,11 +241,37 @@ def _result(row: ServicingResult) -> schemas.ResultOut:
         **_names(row.update),
         outcome=row.outcome,
         status=int(status_number(row.outcome, row.code)),
-        word=rules.outcome_word(row.outcome, row.text),
+        word=outcome_word(row.outcome, row.text),
+        code=row.code,
+        text=row.text,
+        packages=row.packages,
+        findings=[schemas.FindingOut(**one) for one in row.findings or []],
+        applied_at=row.applied_at,
+    )
+
+
+def _action(row: ActionResult) -> schemas.ActionOut:
+    return schemas.ActionOut(
+        index=row.index_number,
+        kind=row.kind,
+        subject=row.subject,
+        outcome=row.outcome,
+        word=outcome_word(row.outcome, row.text, row.kind),
         code=row.code,
         text=row.text,
         packages=row.packages,
         applied_at=row.applied_at,
+    )
+
+
+def _exclusion(row: ServicingExclusion) -> schemas.ExclusionOut:
+    return schemas.ExclusionOut(
+        id=row.id,
+        subject=row.subject,
+        reason=row.reason,
+        image=row.image.package_id if row.image else None,
+        actor=row.actor,
+        created_at=row.created_at,
     )
 
 

@@ -6,9 +6,12 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from wimsmith.errors import InvalidInput, InvalidState, NotOffered
+from wimsmith.offline.backends.sentences import PROBLEMS
 from wimsmith.offline.facts import PackageState
-from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Verdict, word
+from wimsmith.offline.planning.exclusions import Exclusion
+from wimsmith.offline.verdicts import EXCLUDED, Finding, Verdict
 from wimsmith.servicing.models import ScheduleState, Status
+from wimsmith.servicing.preview import Candidate, IndexState, in_order
 
 TRANSITIONS: Mapping[ScheduleState, frozenset[ScheduleState]] = {
     ScheduleState.NONE: frozenset([ScheduleState.SCHEDULED]),
@@ -18,9 +21,6 @@ TRANSITIONS: Mapping[ScheduleState, frozenset[ScheduleState]] = {
     ScheduleState.FAILED: frozenset(),
 }
 """From which state to which a schedule may go."""
-
-PROBLEMS = frozenset([Verdict.FAILED, Verdict.NOT_SUPPORTED, Verdict.PREREQUISITE_MISSING])
-"""Verdicts that make a run *Successful with errors*."""
 
 ENDED = frozenset(
     [
@@ -95,39 +95,15 @@ def refuse_options(
         raise InvalidInput(
             "superseded updates are only removed from images with one index; "
             f"this one has {index_count}",
-            hint="Extract one index first.",
+            hint="Extract one index first: `wimsmith image extract`.",
         )
     wanted = {
-        "remove_superseded (optimized servicing)": remove_superseded,
         "update_distribution_points": update_points,
         "recurrence (recurring schedules)": recurrence is not None,
     }
     for name, asked in wanted.items():
         if asked:
             raise NotOffered(f"{name} is not part of this version")
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A chosen update, as far as planning needs to know it."""
-
-    update_id: int
-    identity: str
-    release_type: str
-    parents: tuple[tuple[str, ...], ...]
-    refused: Verdict | None
-    code: str
-    text: str
-
-    @property
-    def name(self) -> str:
-        return self.identity.partition("~")[0].lower()
-
-    @property
-    def version(self) -> tuple[int, ...]:
-        """Version of the identity `name~token~architecture~language~version`, for comparing."""
-        text = self.identity.rpartition("~")[2]
-        return tuple(int(part) for part in text.split(".") if part.isdecimal())
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,44 +117,48 @@ class PlannedApply:
 
 @dataclass(frozen=True, slots=True)
 class PlannedSkip:
-    """Do not touch one index with one update, for a reason known before the image is opened."""
+    """Do not touch one index with one update, for reasons known before the image is opened.
+
+    `findings` are all reasons; the first of them decides.
+    """
 
     index_number: int
     update_id: int
     place: int
-    verdict: Verdict
-    code: str
-    text: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.findings[0].verdict
+
+    @property
+    def code(self) -> str:
+        return self.findings[0].code
+
+    @property
+    def text(self) -> str:
+        return self.findings[0].text
 
 
 Planned = PlannedApply | PlannedSkip
 
 
-def plan(indexes: Sequence[int], chosen: Sequence[Candidate]) -> tuple[Planned, ...]:
-    """What is to be done, index after index, updates in the order in which they must go."""
-    ordered = order(chosen)
-    return tuple(
-        _planned(index_number, place, candidate)
-        for index_number in indexes
-        for place, candidate in enumerate(ordered, 1)
-    )
+def plan(
+    indexes: Sequence[IndexState],
+    chosen: Sequence[Candidate],
+    exclusions: Sequence[Exclusion] = (),
+) -> tuple[Planned, ...]:
+    """What is to be done, index after index, updates in the order in which they must go.
 
-
-def order(chosen: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """Servicing stacks first, parents before those that need them, else new before old.
-
-    New before old, because an older update of the same name is then not required any more.
+    Updates that can be opened are left to the engine, which sees the image itself; those that
+    are excluded or refused are skipped, with all that the snapshot says of them.
     """
-    waiting = sorted(
-        sorted(chosen, key=lambda one: one.version, reverse=True),
-        key=lambda one: (_rank(one), one.name),
+    by_number = {one.update_id: one for one in chosen}
+    return tuple(
+        _planned(index.number, place, by_number[number], findings)
+        for index in indexes
+        for place, (number, findings) in enumerate(in_order(index, chosen, exclusions), 1)
     )
-    done: list[Candidate] = []
-    while waiting:
-        free = next((one for one in waiting if not _needs(one, waiting)), waiting[0])
-        waiting.remove(free)
-        done.append(free)
-    return tuple(done)
 
 
 def status_of(outcomes: Iterable[Verdict]) -> Status:
@@ -198,11 +178,6 @@ def schedule_state(status: Status, outcomes: Iterable[Verdict]) -> ScheduleState
     return ScheduleState.SUCCEEDED
 
 
-def outcome_word(verdict: Verdict, text: str) -> str:
-    """What users read of a result."""
-    return word(verdict, text) if verdict is Verdict.PREREQUISITE_MISSING else word(verdict)
-
-
 def reached(identity: str, state: int) -> str:
     """What must be said of an update whose package is in the image, but not installed."""
     if state >= PackageState.INSTALLED:
@@ -212,39 +187,21 @@ def reached(identity: str, state: int) -> str:
     return f"{identity} is staged only: what it belongs to is not installed or switched off"
 
 
-def log_line(verdict: Verdict, update: str, text: str) -> str:
-    """The line in OfflineServicingMgr.log for one update on one index."""
-    if verdict is Verdict.NOT_SUPPORTED:
-        return NOT_SUPPORTED_LINE
-    about = f" ({text})" if text else ""
-    return f"Update {update}: {outcome_word(verdict, '')}{about}"
+def needed_bytes(
+    base_bytes: int, update_bytes: Sequence[int], index_count: int, *, copies: int = 1
+) -> int:
+    """Room a run needs on the servicing drive: the new file, and what the updates unpack to.
 
-
-def needed_bytes(base_bytes: int, update_bytes: Sequence[int], index_count: int) -> int:
-    """Room a run needs on the servicing drive: the new file, and what the updates unpack to."""
+    `copies` is 2 where the new file is exported once more.
+    """
     unpacked = sum(update_bytes) * _UNPACKED_FACTOR
-    return base_bytes + unpacked * (index_count + 1) + _SAFETY_BYTES
+    return base_bytes * copies + unpacked * (index_count + 1) + _SAFETY_BYTES
 
 
-def _planned(index_number: int, place: int, candidate: Candidate) -> Planned:
-    if candidate.refused is None:
-        return PlannedApply(index_number, candidate.update_id, place)
-    return PlannedSkip(
-        index_number,
-        candidate.update_id,
-        place,
-        candidate.refused,
-        candidate.code,
-        candidate.text,
-    )
-
-
-def _rank(candidate: Candidate) -> int:
-    if "servicingstack" in candidate.name.replace("-", ""):
-        return 0
-    return 2 if "rollup" in candidate.name and "dotnet" in candidate.name else 1
-
-
-def _needs(candidate: Candidate, others: Sequence[Candidate]) -> bool:
-    wanted = {one.lower() for group in candidate.parents for one in group}
-    return any(other is not candidate and other.identity.lower() in wanted for other in others)
+def _planned(
+    index_number: int, place: int, candidate: Candidate, findings: tuple[Finding, ...]
+) -> Planned:
+    excluded = bool(findings) and findings[0].code == EXCLUDED
+    if excluded or candidate.refused is not None:
+        return PlannedSkip(index_number, candidate.update_id, place, findings)
+    return PlannedApply(index_number, candidate.update_id, place)

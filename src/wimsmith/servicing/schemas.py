@@ -1,31 +1,52 @@
 """Servicing as it goes in and out over HTTP."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wimsmith.offline.backends.sentences import Kind
 from wimsmith.offline.verdicts import Verdict
 from wimsmith.servicing.models import ScheduleState, Status
 from wimsmith.updates.schemas import UpdateOut
 
+Subject = Annotated[str, Field(min_length=1, max_length=400)]
+
 
 class ScheduleRequest(BaseModel):
-    """Updates for an image, now or once at a time; the last three are refused by name."""
+    """What to do to every index of an image, now or once at a time.
+
+    `remove` names installed packages by identity or KB number. `edits` are those of
+    `wimsmith wim edit`, as data; their files are in `edit_sources`, a folder of the server.
+    Distribution points and recurrence are refused by name.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     image: str
-    updates: list[str | int] = Field(min_length=1)
+    updates: list[str | int] = Field(default_factory=list)
+    remove: list[Subject] = Field(default_factory=list)
+    enable_features: list[Subject] = Field(default_factory=list)
+    disable_features: list[Subject] = Field(default_factory=list)
+    edits: list[dict[str, str | bool | int]] = Field(default_factory=list, max_length=1000)
+    edit_sources: str = ""
     run_now: bool = False
     run_at: datetime | None = None
     utc: bool = False
     continue_on_error: bool = False
     name: str = ""
     description: str = ""
-    update_distribution_points: bool = False
     remove_superseded: bool = False
+    allow_not_generalised: bool = False
+    update_distribution_points: bool = False
     recurrence: Any = None
+
+
+class ActionBrief(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    kind: Kind
+    subject: str
 
 
 class UpdateBrief(BaseModel):
@@ -37,6 +58,14 @@ class UpdateBrief(BaseModel):
     title: str
 
 
+class FindingOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    verdict: Verdict
+    code: str
+    text: str
+
+
 class ResultOut(BaseModel):
     index: int
     update: int
@@ -45,6 +74,19 @@ class ResultOut(BaseModel):
     title: str
     outcome: Verdict
     status: int
+    word: str
+    code: str
+    text: str
+    packages: list[str]
+    findings: list[FindingOut]
+    applied_at: datetime | None
+
+
+class ActionOut(BaseModel):
+    index: int
+    kind: Kind
+    subject: str
+    outcome: Verdict
     word: str
     code: str
     text: str
@@ -63,6 +105,7 @@ class RunOut(BaseModel):
     job: str
     base_version: int
     result_version: int | None
+    backend: str | None
     status: Status
     failed_update: int | None
     error_code: str
@@ -72,8 +115,37 @@ class RunOut(BaseModel):
     ended_at: datetime | None
 
 
+class GateOut(BaseModel):
+    """Whether an index may be changed: why not, and what was tried."""
+
+    index: int
+    findings: list[FindingOut]
+    rules: list[dict[str, Any]]
+
+
+class CleanUpOut(BaseModel):
+    """What a component clean-up removed, and the size of the file before and after it all."""
+
+    index: int
+    reset_base: bool
+    text: str
+    removed: list[str]
+    emptied: list[str]
+    counts: list[dict[str, Any]]
+    logical_bytes: int
+    packed_bytes: int
+    warnings: list[str] = []
+    before_bytes: int | None = None
+    committed_bytes: int | None = None
+    after_bytes: int | None = None
+    freed_bytes: int | None = None
+
+
 class RunDetails(RunOut):
     results: list[ResultOut]
+    actions: list[ActionOut]
+    gate: list[GateOut]
+    clean_up: CleanUpOut | None
 
 
 class ScheduleOut(BaseModel):
@@ -86,9 +158,12 @@ class ScheduleOut(BaseModel):
     run_at: datetime | None
     utc: bool
     continue_on_error: bool
+    remove_superseded: bool
+    allow_not_generalised: bool
     state: ScheduleState
     status: Status
     updates: list[UpdateBrief]
+    actions: list[ActionBrief]
     created_at: datetime
     actor: str
     last_run_at: datetime | None
@@ -96,6 +171,8 @@ class ScheduleOut(BaseModel):
 
 
 class LikelyOut(BaseModel):
+    """What would likely become of an update on an index; `findings` are all reasons."""
+
     model_config = ConfigDict(from_attributes=True)
 
     index: int
@@ -104,6 +181,7 @@ class LikelyOut(BaseModel):
     word: str
     code: str
     text: str
+    findings: list[FindingOut]
 
 
 class ChoiceOut(UpdateOut):
@@ -138,3 +216,47 @@ class FailedUpdate(BaseModel):
 
 class FailedUpdates(BaseModel):
     items: list[FailedUpdate]
+
+
+class ExclusionRequest(BaseModel):
+    """`subject` is an article (`KB5005033`) or a package, `image` one image instead of all."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    subject: Subject
+    reason: str
+    image: str | None = None
+
+
+class ExclusionOut(BaseModel):
+    id: int
+    subject: str
+    reason: str
+    image: str | None
+    actor: str
+    created_at: datetime
+
+
+class Exclusions(BaseModel):
+    items: list[ExclusionOut]
+
+
+class PlanRequest(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    image: str
+    updates: list[str | int] = Field(min_length=1)
+
+
+class PlannedOut(LikelyOut):
+    """An update at its place in the run on an index."""
+
+    place: int
+    update: int
+    identity: str
+    article: str
+    title: str
+
+
+class PlanOut(BaseModel):
+    items: list[PlannedOut]

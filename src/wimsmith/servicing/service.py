@@ -11,12 +11,14 @@ from wimsmith.db.paging import Order, Page, PageQuery, page
 from wimsmith.errors import InvalidInput, InvalidState, NativeServicingOff, NotFound, WimsmithError
 from wimsmith.images import rules as image_rules
 from wimsmith.images import service as images
-from wimsmith.images.models import MAX_COMMENT, MAX_NAME, Image, IndexPackage
+from wimsmith.images.models import MAX_COMMENT, MAX_NAME, Image
 from wimsmith.jobs.models import JobRow
 from wimsmith.offline.verdicts import Verdict
-from wimsmith.servicing import preview, rules
+from wimsmith.servicing import exclusions, planning, preview, rules
+from wimsmith.servicing.actions import actions_of
 from wimsmith.servicing.models import (
     FIRST_SCHEDULE_ID,
+    ScheduledAction,
     ScheduledUpdate,
     ScheduleState,
     ServicingResult,
@@ -24,7 +26,6 @@ from wimsmith.servicing.models import (
     ServicingSchedule,
     Status,
 )
-from wimsmith.servicing.rules import Candidate
 from wimsmith.servicing.schemas import ScheduleRequest
 from wimsmith.site import service as site_service
 from wimsmith.site import settings
@@ -70,6 +71,9 @@ def schedule(
         run_now=wanted.run_now, run_at=wanted.run_at, utc=wanted.utc, moment=moment, local=local
     )
     chosen = _chosen(session, actor, wanted.updates)
+    actions = actions_of(session, wanted)
+    if not (chosen or actions):
+        raise InvalidInput("no updates are chosen, and nothing else is to be done")
     row = ServicingSchedule(
         id=site_service.next_number(session, "schedule", FIRST_SCHEDULE_ID),
         image_id=image.id,
@@ -79,12 +83,24 @@ def schedule(
         run_at=due,
         utc=wanted.utc,
         continue_on_error=wanted.continue_on_error,
+        remove_superseded=wanted.remove_superseded,
+        allow_not_generalised=wanted.allow_not_generalised,
         actor=actor.name,
     )
     session.add(row)
     session.flush()
     for place, update in enumerate(chosen, 1):
         session.add(ScheduledUpdate(schedule_id=row.id, update_id=update.id, place=place))
+    for place, action in enumerate(actions, 1):
+        session.add(
+            ScheduledAction(
+                schedule_id=row.id,
+                place=place,
+                kind=action.kind,
+                subject=action.subject,
+                data=action.data,
+            )
+        )
     session.flush()
     session.refresh(row)
     identities = {"updates": [update.id for update in chosen]}
@@ -245,40 +261,41 @@ def choices(
     session: Session, actor: Actor, image: Image, *, text: str = "", architecture: str = ""
 ) -> list[tuple[Update, list[preview.Likely]]]:
     """Updates that at least one index of an image may take, with what each index may say."""
-    states = index_states(session, image)
+    states = planning.index_states(session, images.version_of(session, image))
+    excluded = exclusions.of_image(session, image)
     query, found = PageQuery(limit=500, sort="-imported_at"), []
     while True:
         rows = updates.search(session, actor, query, text=text, architecture=architecture)
-        for update in rows.items:
-            likely = [preview.judge(candidate(update), state) for state in states]
+        for update, one in zip(rows.items, planning.candidates(session, rows.items), strict=True):
+            likely = [preview.judge(one, state, excluded) for state in states]
             found.append((update, likely))
         if rows.next is None:
             return found
         query = PageQuery(limit=500, sort="-imported_at", cursor=rows.next)
 
 
-def index_states(session: Session, image: Image) -> list[preview.IndexState]:
-    """What choosing needs to know of the indexes of the current version."""
-    states = []
-    for index in images.version_of(session, image).indexes:
-        statement = select(IndexPackage.identity, IndexPackage.state)
-        rows = session.execute(statement.where(IndexPackage.index_id == index.id)).all()
-        packages = [(identity, state) for identity, state in rows]
-        states.append(preview.IndexState.of(index.number, index.architecture, packages))
-    return states
+def planned(
+    session: Session, actor: Actor, image: Image, references: Sequence[str | int]
+) -> list[tuple[int, Update, preview.Likely]]:
+    """What a run would likely do: for each index place, update and what would become of it.
 
-
-def candidate(update: Update) -> Candidate:
-    """An update as planning sees it."""
-    return Candidate(
-        update_id=update.id,
-        identity=update.identity or update.file_name,
-        release_type=update.release_type,
-        parents=tuple(tuple(group) for group in update.parents),
-        refused=Verdict(update.verdict) if update.verdict else None,
-        code=update.reason_code,
-        text=update.reason_text,
-    )
+    Raises:
+        NotFound: an update is not there.
+        InvalidInput: no update is named, or a name means several.
+    """
+    require(actor, ObjectClass.SERVICING, Verb.READ)
+    chosen = {one.id: one for one in _chosen(session, actor, references)}
+    if not chosen:
+        raise InvalidInput("no updates are named")
+    judged = {one.update_id: one for one in planning.candidates(session, list(chosen.values()))}
+    excluded = exclusions.of_image(session, image)
+    return [
+        (place, chosen[number], preview.likely(judged[number], index, findings))
+        for index in planning.index_states(session, images.version_of(session, image))
+        for place, (number, findings) in enumerate(
+            preview.in_order(index, list(judged.values()), excluded), 1
+        )
+    ]
 
 
 def failed_updates(session: Session, actor: Actor) -> Sequence[tuple[Update, int]]:
@@ -319,7 +336,7 @@ def conclude(session: Session, run: ServicingRun, status: Status, text: str = ""
     if run.status in rules.ENDED:
         return
     run.status, run.text, run.ended_at = status, text, now()
-    outcomes = [row.outcome for row in run.results]
+    outcomes = [row.outcome for row in run.outcomes]
     state = rules.schedule_state(status, outcomes)
     run.schedule.state = rules.move(run.schedule.state, state)
     due = run.schedule.run_at or run.started_at
@@ -331,7 +348,7 @@ def fail_run(session: Session, run: ServicingRun, error: WimsmithError, status: 
     """End a run of which nothing was published: what was applied was not."""
     if run.status in rules.ENDED:
         return
-    for row in run.results:
+    for row in run.outcomes:
         if row.changed and row.outcome is Verdict.NOT_ATTEMPTED:
             row.text = "Rolled back: nothing was committed"
     run.error_code, run.error_text = error.code, str(error)
@@ -343,8 +360,6 @@ def _chosen(session: Session, actor: Actor, references: Sequence[str | int]) -> 
         update.id: update
         for update in (updates.find(session, actor, str(one)) for one in references)
     }
-    if not found:
-        raise InvalidInput("no update is chosen")
     return list(found.values())
 
 

@@ -1,39 +1,44 @@
-"""The steps of a servicing run. Each can be repeated: it owns what it writes."""
+"""The steps of a servicing run up to its last change; each can be repeated: it owns what it writes.
+
+A run does for each index: gate, packages to remove, updates, features to switch, clean-up. The
+result of a step is a folder of the workspace; what is passed on are the names of those folders.
+"""
 
 import logging
 import os
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete
+from sqlalchemy import update as update_rows
+from sqlalchemy.orm import Session as Rows
 
-from wimsmith.db.base import now
-from wimsmith.errors import (
-    Cancelled,
-    CommitFailed,
-    DamagedContent,
-    Interrupted,
-    NotFound,
-    VerificationFailed,
-    WimsmithError,
-)
 from wimsmith.images import service as images
-from wimsmith.images.facts import FileFacts, load, read_file, save
-from wimsmith.images.models import Origin
-from wimsmith.images.service import NewVersion
 from wimsmith.jobs.models import Level
-from wimsmith.jobs.outcome import revive
 from wimsmith.jobs.port import Job
-from wimsmith.offline.backends import NativeBackend
-from wimsmith.offline.facts import PackageState
-from wimsmith.offline.filetime import from_datetime
+from wimsmith.offline.backends.choosing import Offer, choose
+from wimsmith.offline.backends.interface import Session, StepOutcome
+from wimsmith.offline.backends.sentences import (
+    Kind,
+    log_line,
+    phase,
+    tell_beginning,
+    tell_outcome,
+)
 from wimsmith.offline.progress import Event
-from wimsmith.offline.verdicts import Verdict
-from wimsmith.servicing import rules, service
-from wimsmith.servicing.models import ServicingResult, ServicingRun, Status
-from wimsmith.servicing.options import apply_options
+from wimsmith.offline.verdicts import Finding, Verdict, first
+from wimsmith.servicing import exclusions, planning, rules, service
+from wimsmith.servicing.actions import Action, carry_out, results_of
+from wimsmith.servicing.models import (
+    ActionResult,
+    ServicingResult,
+    ServicingRun,
+    ServicingSchedule,
+)
+from wimsmith.servicing.options import apply_options, backend_called, backend_names
+from wimsmith.servicing.rows import action_row, run_row, update_row
 from wimsmith.servicing.rules import PlannedSkip
 from wimsmith.servicing.workspace import Workspace, check_space
 from wimsmith.site import service as site_service
@@ -42,55 +47,58 @@ from wimsmith.site.context import Site
 from wimsmith.site.drive import resolve_drive
 from wimsmith.site.models import Severity
 from wimsmith.storage import library
-from wimsmith.storage.files import hash_file
 
 log = logging.getLogger("wimsmith.servicing")
 
 COMPONENT = "SMS_OFFLINE_SERVICING_MANAGER"
-STARTED, UNMOUNT_FAILED = 7900, 7913
-
-
-def run_of_job(session: Session, job_id: str) -> ServicingRun:
-    """The run that a job works on. Raises NotFound."""
-    statement = select(ServicingRun).where(ServicingRun.job_id == job_id)
-    found = session.scalars(statement).one_or_none()
-    if found is None:
-        raise NotFound(f"the servicing run of job {job_id}")
-    return found
+STARTED = 7900
+CLEAN_UP = "clean-up"
+_NOT_YET = "Applied, not yet committed"
 
 
 def plan(site: Site, job: Job, run_id: int) -> dict[str, Any]:
     """Decide what to do with each update on each index, and write it down.
 
     Returns:
-        `apply`: places of the updates to apply, in order; `continue_on_error`.
+        `apply`: what to do on the indexes, in order: each with its `index` and either the `place`
+        and `update` or the place of an `action`; `continue_on_error`; `clean_up`.
 
     Raises:
         NativeServicingOff: it was switched off since the schedule was made.
+        NotSupported: no single backend can do all of the run.
     """
     job.progress(Event("plan"))
     with site.database.write() as session:
         service.check_native(session)
-        run = _run(session, run_id)
+        run = run_row(session, run_id)
         service.begin_run(session, run)
-        version = images.version_of(session, run.schedule.image, run.base_version)
+        schedule = run.schedule
+        version = images.version_of(session, schedule.image, run.base_version)
+        indexes = [index.number for index in version.indexes]
         planned = rules.plan(
-            [index.number for index in version.indexes],
-            [service.candidate(one.update) for one in run.schedule.chosen],
+            planning.index_states(session, version),
+            planning.candidates(session, [one.update for one in schedule.chosen]),
+            exclusions.of_image(session, schedule.image),
         )
+        run.backend = _backend_for(planned)
         session.execute(delete(ServicingResult).where(ServicingResult.run_id == run_id))
+        session.execute(delete(ActionResult).where(ActionResult.run_id == run_id))
         session.add_all(_planned_row(run_id, item) for item in planned)
+        for index in indexes:
+            session.add_all(results_of(run_id, index, schedule))
         _announce(session, run)
-        continue_on_error = run.schedule.continue_on_error
+        items = list(_items(indexes, planned, schedule))
+        decided = {
+            "continue_on_error": schedule.continue_on_error,
+            "clean_up": schedule.remove_superseded,
+        }
+        names = {
+            one.update_id: one.update.identity or one.update.file_name for one in schedule.chosen
+        }
     for item in planned:
         if isinstance(item, PlannedSkip):
-            log.warning("%s", rules.log_line(item.verdict, str(item.update_id), item.text))
-    apply_items = [
-        {"index": item.index_number, "place": item.place, "update": item.update_id}
-        for item in planned
-        if not isinstance(item, PlannedSkip)
-    ]
-    return {"apply": apply_items, "continue_on_error": continue_on_error}
+            log.warning("%s", log_line(item.verdict, names[item.update_id], item.text))
+    return {"apply": items, **decided}
 
 
 def stage(site: Site, job: Job, run_id: int) -> None:
@@ -100,7 +108,7 @@ def stage(site: Site, job: Job, run_id: int) -> None:
         NotEnoughSpace: before anything is written.
     """
     with site.database.write() as session:
-        run = _run(session, run_id)
+        run = run_row(session, run_id)
         library.lease(session, run.base_digest, job.id)
         drive = resolve_drive(
             settings.get(session, settings.SERVICING_DRIVE), site.config.state_dir
@@ -111,10 +119,13 @@ def stage(site: Site, job: Job, run_id: int) -> None:
         updates = [one.update for one in run.schedule.chosen if one.update.digest]
         version = images.version_of(session, run.schedule.image, run.base_version)
         base_bytes, index_count = version.size_bytes, len(version.indexes)
+        copies = 2 if run.schedule.remove_superseded else 1
     if drive.warning:
         log.warning("%s", drive.warning)
         job.say(drive.warning, Level.WARNING)
-    needed = rules.needed_bytes(base_bytes, [one.size_bytes for one in updates], index_count)
+    needed = rules.needed_bytes(
+        base_bytes, [one.size_bytes for one in updates], index_count, copies=copies
+    )
     check_space(
         [
             (drive.folder, needed, "servicing"),
@@ -131,247 +142,185 @@ def stage(site: Site, job: Job, run_id: int) -> None:
     log.info("Initialization of schedule processing succeeded")
 
 
+def gate(site: Site, job: Job, run_id: int, index: int) -> dict[str, Any]:
+    """Whether an index may be changed; if not, everything on it is refused with that reason.
+
+    Returns:
+        `stopped`: the code of the reason, or nothing.
+    """
+    job.progress(Event(f"calibrate index {index}"))
+    with opened_run(site, job, run_id, {}) as (opened, _workspace):
+        report = opened.gate(index)
+    decisive = first(report.findings)
+    with site.database.write() as session:
+        run = run_row(session, run_id)
+        told = {
+            "index": index,
+            "findings": [asdict(one) for one in report.findings],
+            "rules": [dict(one) for one in report.rules],
+        }
+        run.gate = [*(one for one in run.gate or [] if one["index"] != index), told]
+        if decisive is not None:
+            _stop_index(session, run_id, index, decisive)
+    if decisive is None:
+        log.info("Index %d: none of %d rules stands against servicing it", index, len(report.rules))
+        return {"stopped": ""}
+    log.error("Index %d is not serviced: %s (%s)", index, decisive.text, decisive.code)
+    return {"stopped": decisive.code}
+
+
 def apply(
-    site: Site, job: Job, run_id: int, item: Mapping[str, int], before: Sequence[int]
+    site: Site, job: Job, run_id: int, item: Mapping[str, int], before: Sequence[str]
 ) -> dict[str, Any]:
-    """Apply one update to one index, on top of what earlier updates changed there.
+    """Apply one update to one index, on top of what was done there before.
 
     Args:
         site: The site.
         job: The job.
         run_id: The run.
         item: `index`, `place` and `update` of the plan.
-        before: Places of the updates that have changed this index.
+        before: Names of the folders of what has changed this index.
     """
-    index_number, place = item["index"], item["place"]
+    index = item["index"]
     with site.database.read() as session:
-        run = _run(session, run_id)
-        workspace, base = Workspace.of(run.workspace), site.store.path(run.base_digest)
-        row = _result(session, run, item)
-        update_file = workspace.update(row.update_id, row.update.file_name)
-        name = row.update.identity or row.update.file_name
-        assert run.started_at is not None
-        options = apply_options(session, run.started_at)
-    log.info("Processing update %s on index %d", name, index_number)
-    job.progress(Event(f"apply {name} to index {index_number}"))
-    out = workspace.changes(index_number, place)
-    shutil.rmtree(out, ignore_errors=True)
-    outcome = NativeBackend().apply_update(
-        base=base,
-        index_number=index_number,
-        update=update_file,
-        previous=[workspace.changes(index_number, one) for one in before],
-        out=out,
-        work=workspace.fresh_expanded(),
-        options=options,
-        progress=job.progress,
-    )
+        row = update_row(session, run_id, item)
+        update_id, file_name = row.update_id, row.update.file_name
+        name = row.update.identity or file_name
+    tell_beginning(log, Kind.UPDATE, name, index)
+    job.progress(Event(f"apply {name} to index {index}"))
+    folder = f"{item['place']:04d}"
+    with opened_run(site, job, run_id, {index: before}) as (opened, workspace):
+        out = workspace.fresh_changes(index, folder)
+        outcome = opened.apply(index, workspace.update(update_id, file_name), out)
     with site.database.write() as session:
-        row = _result(session, _run(session, run_id), item)
-        waits = outcome.verdict is Verdict.APPLIED and outcome.changed
-        row.outcome = Verdict.NOT_ATTEMPTED if waits else outcome.verdict
-        row.changed, row.packages = waits, list(outcome.packages)
-        row.code = "" if waits else outcome.code[:120]
-        row.text = "Applied, not yet committed" if waits else outcome.text
+        row = update_row(session, run_id, item)
+        _keep(row, outcome)
+        row.findings = [asdict(one) for one in outcome.findings]
         if outcome.verdict is Verdict.FAILED and row.run.failed_update_id is None:
             row.run.failed_update_id = row.update_id
-    _tell(outcome.verdict, name, index_number, outcome.text)
+    tell_outcome(log, Kind.UPDATE, name, index, outcome.verdict, outcome.text)
+    return _told(outcome, name, folder)
+
+
+def act(
+    site: Site, job: Job, run_id: int, item: Mapping[str, int], before: Sequence[str]
+) -> dict[str, Any]:
+    """Remove a package from an index, switch a feature, or edit it; arguments as of `apply`."""
+    index = item["index"]
+    with site.database.read() as session:
+        row = action_row(session, run_id, item)
+        action = Action(row.kind, row.subject, row.data)
+        kind, subject = row.kind, row.subject
+    tell_beginning(log, kind, subject, index)
+    job.progress(Event(f"{phase(kind, subject)} on index {index}"))
+    folder = f"action-{item['action']:04d}"
+    with opened_run(site, job, run_id, {index: before}) as (opened, workspace):
+        outcome = carry_out(action, opened, index, workspace.fresh_changes(index, folder))
+    with site.database.write() as session:
+        _keep(action_row(session, run_id, item), outcome)
+    tell_outcome(log, kind, subject, index, outcome.verdict, outcome.text)
+    return _told(outcome, subject, folder)
+
+
+def clean_components(
+    site: Site, job: Job, run_id: int, index: int, before: Sequence[str]
+) -> dict[str, Any]:
+    """Remove superseded components from an index, and make what is installed permanent.
+
+    An image that has switched the latter off stays as it is in this; a warning says so.
+
+    Raises:
+        CleanUpFailed: nothing of the run may be committed.
+    """
+    job.progress(Event(f"clean up the component store of index {index}"))
+    log.info("Cleaning up the component store of index %d (reset base)", index)
+    with opened_run(site, job, run_id, {index: before}) as (opened, workspace):
+        out = workspace.fresh_changes(index, CLEAN_UP)
+        report = opened.clean_up(index, out, reset_base=True)
+    with site.database.write() as session:
+        run_row(session, run_id).clean_up = {
+            "index": index,
+            "reset_base": report.reset_base,
+            "text": report.text,
+            "removed": list(report.removed),
+            "emptied": list(report.emptied),
+            "counts": [dict(one) for one in report.counts],
+            "logical_bytes": report.logical_bytes,
+            "packed_bytes": report.packed_bytes,
+            "warnings": list(report.warnings),
+        }
+    log.info("Component clean-up of index %d: %s", index, report.text)
+    for warning in report.warnings:
+        log.warning("Index %d: %s", index, warning)
+        job.say(warning, Level.WARNING)
+    return {"changed": report.changed, "folder": CLEAN_UP}
+
+
+@contextmanager
+def opened_run(
+    site: Site, job: Job, run_id: int, done: Mapping[int, Sequence[str]]
+) -> Iterator[tuple[Session, Workspace]]:
+    """A session of the run's backend, with the steps that are done."""
+    with site.database.read() as session:
+        run = run_row(session, run_id)
+        workspace, base = Workspace.of(run.workspace), site.store.path(run.base_digest)
+        backend = backend_called(run.backend)
+        passed = [one["index"] for one in run.gate or [] if not one["findings"]]
+        assert run.started_at is not None
+        allow = run.schedule.allow_not_generalised
+        options = apply_options(session, run.started_at, allow_not_generalised=allow)
+    folders = {
+        index: [workspace.changes(index, name) for name in names] for index, names in done.items()
+    }
+    opened_session = backend.open(
+        base, workspace.work, options, done=folders, passed=passed, progress=job.progress
+    )
+    with opened_session as opened:
+        yield opened, workspace
+
+
+def _keep(row: ServicingResult | ActionResult, outcome: StepOutcome) -> None:
+    """Write down what became of a step; what was applied waits for the commit."""
+    waits = outcome.verdict is Verdict.APPLIED and outcome.changed
+    row.outcome = Verdict.NOT_ATTEMPTED if waits else outcome.verdict
+    row.changed, row.packages = waits, list(outcome.packages)
+    row.code = "" if waits else outcome.code[:120]
+    row.text = _NOT_YET if waits else outcome.text
+
+
+def _told(outcome: StepOutcome, name: str, folder: str) -> dict[str, Any]:
     return {
         "verdict": outcome.verdict,
-        "changed": waits,
+        "changed": outcome.verdict is Verdict.APPLIED and outcome.changed,
+        "folder": folder,
         "update": name,
         "text": outcome.text,
     }
 
 
-def commit(
-    site: Site, job: Job, run_id: int, changed: Mapping[str, Sequence[int]]
-) -> dict[str, Any]:
-    """Write the new image from the base and the change sets.
-
-    Raises:
-        CommitFailed: with what the engine said; message 7913 is sent.
-        NotEnoughSpace
-    """
-    with site.database.read() as session:
-        run = _run(session, run_id)
-        workspace, base = Workspace.of(run.workspace), site.store.path(run.base_digest)
-        package_id, started = run.schedule.image.package_id, run.started_at
-    assert started is not None
-    log.info("UnMounting Image (Commit Changes = 1)...")
-    job.progress(Event("commit"))
-    workspace.out.unlink(missing_ok=True)
-    try:
-        report = NativeBackend().commit(
-            base=base,
-            changed={
-                int(index): [workspace.changes(int(index), place) for place in places]
-                for index, places in changed.items()
-            },
-            target=workspace.out,
-            modified=from_datetime(started),
-            progress=job.progress,
-        )
-    except (Cancelled, Interrupted):
-        raise
-    except (WimsmithError, OSError) as error:
-        strings = (package_id, ",".join(changed), workspace.out, error)
-        log.error("Image UnMount failed with error %s", error)  # noqa: TRY400 - the sentence readers know
-        with site.database.write() as session:
-            site_service.send_status(
-                session, log, UNMOUNT_FAILED, Severity.ERROR, COMPONENT, strings
-            )
-        raise CommitFailed(error) from error
-    return {"sha256": report.sha256, "size_bytes": report.size_bytes}
+def _backend_for(planned: Sequence[rules.Planned]) -> str:
+    """The backend of a run: the one that can apply what can be applied at all."""
+    refused = {
+        str(item.update_id): Finding(item.verdict, item.code, item.text)
+        for item in planned
+        if isinstance(item, PlannedSkip)
+    }
+    updates = list(dict.fromkeys(str(item.update_id) for item in planned))
+    return choose([Offer(name, refused=refused) for name in backend_names()], updates).backend
 
 
-def verify(site: Site, job: Job, run_id: int, report: Mapping[str, Any]) -> None:
-    """Read the new image back: its bytes, its indexes, and the packages that must be in it.
-
-    Raises:
-        VerificationFailed: with what is not as it should be.
-    """
-    with site.database.read() as session:
-        run = _run(session, run_id)
-        workspace = Workspace.of(run.workspace)
-        version = images.version_of(session, run.schedule.image, run.base_version)
-        revisions = {index.number: (index.build, index.revision) for index in version.indexes}
-        wanted = [
-            (row.index_number, name) for row in run.results for name in row.packages if row.changed
-        ]
-    job.progress(Event("verify"))
-    measured = hash_file(workspace.out, job.progress, "verify")
-    if measured.digest != report["sha256"]:
-        raise VerificationFailed(f"SHA-256 {measured.digest}, committed was {report['sha256']}")
-    facts = read_file(workspace.out, job.progress)
-    check_facts(facts, revisions, wanted)
-    save(facts, workspace.facts)
-
-
-def check_facts(
-    facts: FileFacts,
-    revisions: Mapping[int, tuple[int, int]],
-    wanted: Sequence[tuple[int, str]],
-) -> None:
-    """Compare a new image with what it was made from.
-
-    Args:
-        facts: What was found in it.
-        revisions: Build and revision of each index before.
-        wanted: Index and identity of the packages that must be installed or staged.
-
-    Raises:
-        VerificationFailed
-    """
-    found = {index.number: index for index in facts.indexes}
-    if set(found) != set(revisions):
-        raise VerificationFailed(f"it has indexes {sorted(found)}, not {sorted(revisions)}")
-    for number, before in revisions.items():
-        after = (found[number].build, found[number].revision)
-        if after < before:
-            raise VerificationFailed(f"index {number} went from build {before} to {after}")
-    for number, identity in wanted:
-        state = package_state(facts, number, identity)
-        if state is None or state < PackageState.STAGED:
-            raise VerificationFailed(f"index {number}: {identity} has state {state}")
-
-
-def package_state(facts: FileFacts, index_number: int, identity: str) -> int | None:
-    """The state of a package in an index, as found in the file; None if it is not there."""
-    for index in facts.indexes:
-        for one in index.packages:
-            if (index.number, one.identity.lower()) == (index_number, identity.lower()):
-                return one.state
-    return None
-
-
-def store(site: Site, job: Job, run_id: int, report: Mapping[str, Any]) -> None:
-    """Move the new file into the library, if it did not get there before a crash.
-
-    Raises:
-        DamagedContent: it is not what was verified.
-    """
-    with site.database.read() as session:
-        workspace = Workspace.of(_run(session, run_id).workspace)
-    job.progress(Event("store"))
-    if workspace.out.exists():
-        blob = site.store.put(workspace.out, take=True, progress=job.progress)
-        if blob.digest != report["sha256"]:
-            site.store.delete(blob.digest)
-            raise DamagedContent(f"{workspace.out} changed after it was verified")
-    site.store.stat(report["sha256"])
-
-
-def publish(site: Site, job: Job, run_id: int, report: Mapping[str, Any]) -> int:
-    """Make the new image the current version, in one transaction.
-
-    Raises:
-        VersionChanged: somebody published another version meanwhile; nothing changes.
-    """
-    with site.database.read() as session:
-        run = _run(session, run_id)
-        workspace = Workspace.of(run.workspace)
-        if run.result_version is not None:
-            return run.result_version
-    facts = load(workspace.facts)
-    job.progress(Event("publish"))
-    with site.database.write() as session:
-        run = _run(session, run_id)
-        version = _publish_version(session, site, job, run, facts, report["sha256"])
-        for row in run.results:
-            if row.changed:
-                top = row.packages[0]
-                state = package_state(facts, row.index_number, top)
-                row.outcome, row.applied_at = Verdict.APPLIED, now()
-                row.text = rules.reached(top, state or PackageState.ABSENT)
-        run.result_version = version
-        _conclude(session, run)
-    return version
-
-
-def clean_up(
-    site: Site, job: Job, run_id: int, failure: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Remove the workspace, let go of the base, and give the run its last word."""
-    job.progress(Event("clean up"))
-    with site.database.write() as session:
-        run = _run(session, run_id)
-        if failure is not None:
-            error = revive(dict(failure))
-            cancelled = isinstance(error, Cancelled)
-            status = Status.CANCELLED if cancelled else Status.FAILED
-            service.fail_run(session, run, error, status)
-        else:
-            _conclude(session, run)
-        library.release(session, job.id)
-        folder, status = run.workspace, run.status
-        package_id, version = run.schedule.image.package_id, run.result_version
-        schedule_id = run.schedule_id
-    if folder:
-        Workspace.of(folder).remove()
-    log.info("Completed processing image package %s. Status = %s", package_id, status)
-    log.info("Updated history for image package %s in the database", package_id)
-    if status in {Status.FAILED, Status.CANCELLED}:
-        log.error("Schedule processing failed")
-    else:
-        log.info("Schedule processing succeeded")
-    return {"run": run_id, "schedule": schedule_id, "status": status, "version": version}
-
-
-def _run(session: Session, run_id: int) -> ServicingRun:
-    found = session.get(ServicingRun, run_id)
-    if found is None:
-        raise NotFound(f"servicing run {run_id}")
-    return found
-
-
-def _result(session: Session, run: ServicingRun, item: Mapping[str, int]) -> ServicingResult:
-    statement = select(ServicingResult).where(
-        ServicingResult.run_id == run.id,
-        ServicingResult.index_number == item["index"],
-        ServicingResult.update_id == item["update"],
-    )
-    return session.scalars(statement).one()
+def _items(
+    indexes: Sequence[int], planned: Sequence[rules.Planned], schedule: ServicingSchedule
+) -> Iterator[dict[str, int]]:
+    """What to do, index after index: remove, apply, switch, edit."""
+    removals = [one.place for one in schedule.actions if one.kind is Kind.REMOVE]
+    others = [one.place for one in schedule.actions if one.kind is not Kind.REMOVE]
+    for index in indexes:
+        yield from ({"index": index, "action": place} for place in removals)
+        for item in planned:
+            if item.index_number == index and not isinstance(item, PlannedSkip):
+                yield {"index": index, "place": item.place, "update": item.update_id}
+        yield from ({"index": index, "action": place} for place in others)
 
 
 def _planned_row(run_id: int, item: rules.Planned) -> ServicingResult:
@@ -383,41 +332,25 @@ def _planned_row(run_id: int, item: rules.Planned) -> ServicingResult:
     )
     if isinstance(item, PlannedSkip):
         row.outcome, row.code, row.text = item.verdict, item.code[:120], item.text
+        row.findings = [asdict(one) for one in item.findings]
     return row
 
 
-def _announce(session: Session, run: ServicingRun) -> None:
+def _stop_index(session: Rows, run_id: int, index: int, decisive: Finding) -> None:
+    """Give everything that waits on an index the reason why the index is not touched."""
+    for table in (ServicingResult, ActionResult):
+        session.execute(
+            update_rows(table)
+            .where(
+                table.run_id == run_id,
+                table.index_number == index,
+                table.outcome == Verdict.NOT_ATTEMPTED,
+            )
+            .values(outcome=decisive.verdict, code=decisive.code[:120], text=decisive.text)
+        )
+
+
+def _announce(session: Rows, run: ServicingRun) -> None:
     log.info("Processing started for Schedule with ID %d", run.schedule_id)
     strings = (run.schedule_id, run.schedule.image.package_id, run.schedule.name)
     site_service.send_status(session, log, STARTED, Severity.INFORMATION, COMPONENT, strings)
-
-
-def _tell(verdict: Verdict, name: str, index_number: int, text: str) -> None:
-    level = logging.WARNING if verdict in rules.PROBLEMS else logging.INFO
-    log.log(level, "%s", rules.log_line(verdict, name, text))
-    if verdict is Verdict.NOT_SUPPORTED:
-        log.warning("Update %s on index %d: %s", name, index_number, text)
-
-
-def _publish_version(
-    session: Session, site: Site, job: Job, run: ServicingRun, facts: FileFacts, digest: str
-) -> int:
-    applied = [row.update.article or row.update.identity for row in run.results if row.changed]
-    new = NewVersion(
-        digest=digest,
-        facts=facts,
-        origin=Origin.SERVICED,
-        actor=job.actor,
-        job_id=job.id,
-        text=f"Serviced with {', '.join(dict.fromkeys(applied))}",
-        parent_image=run.schedule.image.package_id,
-        parent_version=run.base_version,
-        run_id=run.id,
-    )
-    image = run.schedule.image
-    return images.publish(session, site.store, image, new, run.base_version).number
-
-
-def _conclude(session: Session, run: ServicingRun) -> None:
-    session.flush()
-    service.conclude(session, run, rules.status_of(row.outcome for row in run.results))

@@ -1,9 +1,10 @@
 """The folder of one run: `<servicing drive>/ConfigMgr_OfflineImageServicing/<run id>/`.
 
     updates/ID-NAME.cab     link to the update in the library
-    changes/NN-ID/          change set of update ID on index NN, saved whole or not at all
-    expanded/               scratch of the update that is being applied
+    changes/NN-NAME/        what step NAME changes on index NN, saved whole or not at all
+    work/                   scratch of the backend
     out.wim                 the new image
+    exported.wim            the same without what no index needs, after a clean-up
     facts.json              what was found in it
 
 The base image is read in place. Each file belongs to one step, which makes it anew when repeated.
@@ -34,20 +35,35 @@ class Workspace:
         return self.folder / "updates"
 
     @property
-    def expanded(self) -> Path:
-        return self.folder / "expanded"
+    def work(self) -> Path:
+        """For what the backend needs meanwhile."""
+        return self.folder / "work"
 
     @property
     def out(self) -> Path:
         return self.folder / "out.wim"
 
     @property
+    def exported(self) -> Path:
+        return self.folder / "exported.wim"
+
+    @property
     def facts(self) -> Path:
         return self.folder / "facts.json"
 
-    def changes(self, index_number: int, place: int) -> Path:
-        """Folder of the change set of the update at `place` on an index."""
-        return self.folder / "changes" / f"{index_number:02d}-{place:04d}"
+    def made(self, name: str) -> Path:
+        """A file that a step has made, by the name that the step told."""
+        return self.folder / Path(name).name
+
+    def changes(self, index_number: int, name: str) -> Path:
+        """Folder of what the step called `name` changes on an index."""
+        return self.folder / "changes" / f"{index_number:02d}-{name}"
+
+    def fresh_changes(self, index_number: int, name: str) -> Path:
+        """The same, without what an earlier attempt left there."""
+        folder = self.changes(index_number, name)
+        shutil.rmtree(folder, ignore_errors=True)
+        return folder
 
     def update(self, update_id: int, file_name: str) -> Path:
         """The update as a file with the name it came with, which tells its kind."""
@@ -56,12 +72,6 @@ class Workspace:
     def make(self) -> None:
         for folder in (self.updates, self.folder / "changes"):
             folder.mkdir(parents=True, exist_ok=True)
-
-    def fresh_expanded(self) -> Path:
-        """An empty scratch folder."""
-        shutil.rmtree(self.expanded, ignore_errors=True)
-        self.expanded.mkdir(parents=True)
-        return self.expanded
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -46,6 +46,7 @@ def _details(facts: UpdateFacts) -> dict[str, Any]:
                 "name": part.name,
                 "identity": part.identity.package_name if part.identity else "",
                 "article": part.article,
+                "leads_to": str(part.leads_to or ""),
                 "findings": _reasons(part.obstacles),
             }
             for part in facts.parts

@@ -20,7 +20,7 @@ from wimsmith.errors import (
     WimsmithError,
 )
 from wimsmith.jobs.port import Job, JobKind, Step
-from wimsmith.offline.packages.facts import inspect
+from wimsmith.offline.packages.facts import inspect_all
 from wimsmith.offline.progress import Event
 from wimsmith.offline.verdicts import Verdict
 from wimsmith.site import settings
@@ -28,6 +28,7 @@ from wimsmith.site.context import Site
 from wimsmith.site.drive import resolve_drive
 from wimsmith.storage import library
 from wimsmith.storage.files import hash_file
+from wimsmith.updates.descriptions import is_described, keep_description, packed_description
 from wimsmith.updates.facts import describe, refusal
 from wimsmith.updates.models import Update, UpdateState
 from wimsmith.updates.service import IMPORT
@@ -95,7 +96,8 @@ def _import(site: Site, job: Job, path: Path, place: str) -> dict[str, Any]:
         known = session.scalars(
             select(Update).where(Update.file_digest == measured.digest)
         ).one_or_none()
-    if known is not None and known.state is UpdateState.READY:
+        described = known is not None and is_described(session, known.id)
+    if known is not None and known.state is UpdateState.READY and described:
         return {"id": known.id, "outcome": "known", "file": path.name}
     values = {
         "file_digest": measured.digest,
@@ -103,28 +105,34 @@ def _import(site: Site, job: Job, path: Path, place: str) -> dict[str, Any]:
         "size_bytes": measured.size_bytes,
         "source_path": os.fspath(path),
         "actor": job.actor,
-    } | _inspect(path, _work(site, job) / place.partition("/")[0], job)
+    }
+    found, description = _inspect(path, _work(site, job) / place.partition("/")[0], job)
+    values |= found
     if values["state"] is UpdateState.READY:
         values["digest"] = site.store.put(path, progress=job.progress).digest
         if values["digest"] != measured.digest:
             raise PathUnreachable(f"{path}: it changed while it was read")
-    return _keep(site, values, known.id if known else None)
+    return _keep(site, values, description, known.id if known else None)
 
 
-def _inspect(path: Path, work: Path, job: Job) -> dict[str, Any]:
+def _inspect(path: Path, work: Path, job: Job) -> tuple[dict[str, Any], bytes]:
+    """Values of the columns of the update, and its packed description."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        return describe(inspect(path, work, progress=job.progress))
+        facts, packages = inspect_all(path, work, progress=job.progress)
+        return describe(facts), packed_description(facts, packages)
     except (DamagedInput, LimitExceeded) as error:
-        return refusal(Verdict.FAILED, f"damaged:{error.code}", str(error))
+        return refusal(Verdict.FAILED, f"damaged:{error.code}", str(error)), b""
     except Untrusted as error:
-        return refusal(Verdict.FAILED, error.reason, str(error))
+        return refusal(Verdict.FAILED, error.reason, str(error)), b""
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _keep(site: Site, values: dict[str, Any], known_id: int | None) -> dict[str, Any]:
+def _keep(
+    site: Site, values: dict[str, Any], description: bytes, known_id: int | None
+) -> dict[str, Any]:
     with site.database.write() as session:
         if values.get("digest"):
             library.adopt(session, site.store, values["digest"])
@@ -133,6 +141,7 @@ def _keep(site: Site, values: dict[str, Any], known_id: int | None) -> dict[str,
             setattr(row, name, value)
         session.add(row)
         session.flush()
+        keep_description(session, row.id, description)
     answer = {"id": row.id, "outcome": "imported", "file": row.file_name}
     if row.state is UpdateState.READY:
         log.info("Imported %s as update %d: %s", row.file_name, row.id, row.identity)

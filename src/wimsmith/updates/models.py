@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from wimsmith.db.base import Base, now
@@ -45,3 +45,15 @@ class Update(Base):
     source_path: Mapped[str]
     actor: Mapped[str] = mapped_column(String(200))
     imported_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class UpdateDescriptionRow(Base):
+    """What planning needs of an update, packed; `format` is that of `planning.description`."""
+
+    __tablename__ = "update_description"
+
+    update_id: Mapped[int] = mapped_column(
+        ForeignKey("update.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    format: Mapped[int]
+    data: Mapped[bytes] = mapped_column(LargeBinary)

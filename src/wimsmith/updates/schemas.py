@@ -40,11 +40,12 @@ class FindingOut(BaseModel):
 
 
 class PartOut(BaseModel):
-    """One of several packages in a file."""
+    """One of several packages in a file; `findings` keep it out of every image it applies to."""
 
     name: str
     identity: str
     article: str
+    leads_to: str = ""
     findings: list[FindingOut]
 
 

@@ -1,6 +1,7 @@
 """Images in memory for tests of the component engine: a tree, contents, and hives made by hand."""
 
 import hashlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from wimsmith.errors import NotFound
@@ -52,6 +53,13 @@ class MemoryImage:
         if entry is None or entry.is_directory:
             raise NotFound(path)
         return self.content.get(entry.inode.sha1.hex(), b"")
+
+    def read_many(self, wanted: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        yield from ((path, self.read(path)) for path in wanted if self.exists(path))
+
+    @property
+    def stated_architecture(self) -> int | None:
+        return None
 
     def hive(self, name: str) -> Hive:
         if name not in self.hives:

@@ -85,10 +85,7 @@ def test_only_what_changed_since_the_installed_version_counts(
     tmp_path: Path, new: str, changed: bool
 ) -> None:
     found = codes(tmp_path, new, service())
-    if not new:
-        assert found == []  # nothing advanced is asked for any more
-    else:
-        assert bool(found) is changed
+    assert bool(found) is changed
     assert all(code.startswith("advanced-changed:") for code in found)
 
 
@@ -98,9 +95,20 @@ def test_files_may_change_around_an_element(tmp_path: Path) -> None:
     assert codes(tmp_path, old.replace("'1'", "'2'"), old) == ["advanced-changed:file/lodctr"]
 
 
-def test_a_newer_version_in_the_image_is_no_basis(tmp_path: Path) -> None:
-    found = codes(tmp_path, "<configuration/>", "<configuration/>", "1.0.0.3")
-    assert found == ["advanced-new:configuration"]
+def test_below_a_newer_version_the_same_elements_need_nothing(tmp_path: Path) -> None:
+    """The newer one stays in use; what it asked for is what the older one asks for."""
+    assert codes(tmp_path, "<configuration/>", "<configuration/>", "1.0.0.3") == []
+    found = codes(tmp_path, "<configuration/>", "<configuration x='1'/>", "1.0.0.3")
+    assert found == ["advanced-changed:configuration"]
+    assert codes(tmp_path, "", "<configuration/>", "1.0.0.3") == []
+
+
+def test_attributes_whose_meaning_is_not_known_are_never_let_through(tmp_path: Path) -> None:
+    key = "<registryKeys><registryKey keyName='HKEY_LOCAL_MACHINE\\SOFTWARE\\X' {}/></registryKeys>"
+    assert codes(tmp_path, key.format("owner='true'"), None) == []
+    code = "advanced-new:registryKeys/registryKey@deleted"
+    assert codes(tmp_path, key.format("deleted='true'"), None) == [code]
+    assert codes(tmp_path, key.format("deleted='true'"), key.format("deleted='true'")) == [code]
 
 
 def test_an_installed_manifest_that_is_not_what_the_store_says_is_damage(tmp_path: Path) -> None:

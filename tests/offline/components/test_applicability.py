@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from offline.components.made import TOKEN, MemoryImage, component_identity, store_of
-from wimsmith.offline.components.applicability import Plan, evaluate, matches
 from wimsmith.offline.manifests.identity import Version, parse_package_name
 from wimsmith.offline.manifests.package import PackageManifest, parse_package
+from wimsmith.offline.planning.applicability import Plan, evaluate
+from wimsmith.offline.planning.description import UpdateDescription
+from wimsmith.offline.planning.parents import matches
+from wimsmith.offline.planning.snapshot import Snapshot, pack, take, unpack
 from wimsmith.offline.verdicts import Verdict, first
 
 FOUNDATION = f"Microsoft-Windows-Foundation-Package~{TOKEN}~amd64~~10.0.19041.1"
@@ -67,8 +70,23 @@ def image() -> MemoryImage:
 def plan(
     image: MemoryImage, tmp_path: Path, top: PackageManifest, *children: PackageManifest
 ) -> Plan:
+    """The plan for an image, which is the same for its snapshot and for the kept description."""
     packages = {one.identity.package_name.lower(): one for one in (top, *children)}
-    return evaluate(store_of(image, tmp_path), top, packages)
+    store = store_of(image, tmp_path)
+    found = evaluate(store, top, packages)
+    snapshot = Snapshot.from_data(unpack(pack(take(store).as_data())))
+    kept = UpdateDescription.from_data(unpack(pack(UpdateDescription(top, packages).as_data())))
+    again = evaluate(snapshot, kept.top, kept.packages)
+    assert again.findings == found.findings
+    assert targets(again) == targets(found)
+    return found
+
+
+def targets(found: Plan) -> list[object]:
+    return [
+        (one.identity, one.target, one.owner, one.depth, one.hidden, states(found))
+        for one in found.packages
+    ]
 
 
 def verdict(found: Plan) -> tuple[Verdict, str] | None:
@@ -236,6 +254,16 @@ def test_other_machines_and_languages(image: MemoryImage, tmp_path: Path) -> Non
     assert verdict(plan(image, tmp_path, german)) is None
 
 
+def test_32_bit_parts_of_64_bit_windows_are_packages_of_it(
+    image: MemoryImage, tmp_path: Path
+) -> None:
+    """Features on demand come as `~amd64~` and `~wow64~`, and both go into one image."""
+    part = package(TOP.replace("amd64", "wow64"))
+    assert verdict(plan(image, tmp_path, part)) is None
+    native = package(TOP.replace("amd64", "x86"))
+    assert verdict(plan(image, tmp_path, native)) == (Verdict.NOT_APPLICABLE, "arch")
+
+
 @pytest.mark.parametrize(
     ("stack", "old"), [("10.0.19041.1", False), ("10.0.19041.2", True), ("6.0.0.0", False)]
 )
@@ -297,6 +325,74 @@ def test_a_child_may_ask_for_what_carries_it(image: MemoryImage, tmp_path: Path)
         image, tmp_path, package(updates=child_of(CHILD)), package(CHILD, parents=parent(TOP))
     )
     assert len(found.packages) == 2
+
+
+def numbered(number: int) -> str:
+    return f"Package_{number}_for_KB1~{TOKEN}~amd64~~1.0.0.0"
+
+
+@pytest.mark.parametrize("order", [(1, 2, 3), (3, 2, 1), (2, 3, 1)])
+def test_children_may_stand_before_their_parents(
+    image: MemoryImage, tmp_path: Path, order: tuple[int, ...]
+) -> None:
+    children = {
+        1: package(numbered(1)),
+        2: package(numbered(2), parents=parent(numbered(1))),
+        3: package(numbered(3), parents=parent(numbered(2))),
+    }
+    held = "".join(child_of(numbered(number)).replace("child", f"u{number}") for number in order)
+    found = plan(image, tmp_path, package(updates=held), *children.values())
+    assert [(one.identity.name, one.target) for one in found.packages] == [
+        ("Package_for_KB1", INSTALLED),
+        *((f"Package_{number}_for_KB1", INSTALLED) for number in (1, 2, 3)),
+    ]
+    assert {one.owner.package_name for one in found.packages} == {TOP}
+    assert verdict(found) is None
+
+
+def test_a_child_rises_with_a_parent_behind_it(image: MemoryImage, tmp_path: Path) -> None:
+    """Its parent is staged in the image, and the update installs a newer version of that."""
+    image.package(numbered(1), STAGED)
+    newer = numbered(1).replace("~1.0.0.0", "~1.0.0.5")
+    held = child_of(numbered(2)) + child_of(newer).replace("child", "more")
+    lower = package(numbered(2), parents=parent(numbered(1)))
+    found = plan(image, tmp_path, package(updates=held), lower, package(newer))
+    assert {one.identity.name: one.target for one in found.packages} == {
+        "Package_for_KB1": INSTALLED,
+        "Package_1_for_KB1": INSTALLED,
+        "Package_2_for_KB1": INSTALLED,
+    }
+
+
+def test_children_that_ask_for_each_other_are_absent(image: MemoryImage, tmp_path: Path) -> None:
+    one = package(numbered(1), parents=parent(numbered(2)))
+    other = package(numbered(2), parents=parent(numbered(1)))
+    held = update("own") + child_of(numbered(1)) + child_of(numbered(2)).replace("child", "more")
+    found = plan(image, tmp_path, package(updates=held), one, other)
+    assert [one.identity.name for one in found.packages] == ["Package_for_KB1"]
+
+
+@pytest.mark.parametrize("disposition", ["", "detect", "Detect", "staged"])
+def test_known_ways_of_looking_for_a_parent(
+    image: MemoryImage, tmp_path: Path, disposition: str
+) -> None:
+    asked = parent(FOUNDATION, attributes=f'disposition="{disposition}"')
+    assert verdict(plan(image, tmp_path, package(parents=asked))) is None
+
+
+@pytest.mark.parametrize("more", ["", parent(FOUNDATION), parent("Other" + FOUNDATION)])
+@pytest.mark.parametrize("name", [FOUNDATION, "None" + FOUNDATION])
+def test_an_unknown_way_of_looking_for_a_parent_is_refused(
+    image: MemoryImage, tmp_path: Path, name: str, more: str
+) -> None:
+    """Whether the parent is there or not, and whatever others are asked for."""
+    asked = parent(name, attributes='disposition="absent"') + more
+    found = plan(image, tmp_path, package(parents=asked))
+    assert verdict(found) == (Verdict.NOT_SUPPORTED, "parent-disposition")
+    assert "'absent'" in found.findings[0].text
+    below = package(CHILD, parents=asked)
+    found = plan(image, tmp_path, package(updates=update("own") + child_of(CHILD)), below)
+    assert verdict(found) == (Verdict.NOT_SUPPORTED, "parent-disposition")
 
 
 def test_a_child_that_the_update_lacks_is_damage(image: MemoryImage, tmp_path: Path) -> None:
@@ -445,4 +541,12 @@ def test_the_log_reads_as_windows_own(
     caplog.clear()
     with caplog.at_level(logging.INFO, "wimsmith.offline"):
         plan(MemoryImage(), tmp_path, package())
+    assert "Appl: detectParent: no parent found, go absent" in caplog.messages
+    assert (
+        "Plan: Skipping package since its start state and target state are both absent "
+        f"for package: {TOP}"
+    ) in caplog.messages
+    caplog.clear()
+    with caplog.at_level(logging.INFO, "wimsmith.offline"):
+        plan(seven(), tmp_path, package())
     assert f"Appl: detectParent: package: {TOP}, no parent found, go absent" in caplog.messages

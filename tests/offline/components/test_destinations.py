@@ -52,6 +52,13 @@ def test_other_architectures_are_not_redirected() -> None:
     assert not Places("amd64", r"C:\Windows", "msil").is_redirected
 
 
+def test_32_bit_arm_components_are_not_guessed_at() -> None:
+    """They have folders and keys of their own, beside those of x86."""
+    places = Places("arm64", r"C:\Windows", "arm")
+    with pytest.raises(NotSupported, match="32-bit ARM"):
+        places.online_path("runtime.system32")
+
+
 @pytest.mark.parametrize(
     ("system_root", "online", "in_image"),
     [

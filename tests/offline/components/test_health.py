@@ -40,6 +40,7 @@ def test_a_healthy_image_has_no_findings(tmp_path: Path) -> None:
         (lambda image: image.text("COMPONENTS", "", "PendingXmlIdentifier", "x"), "pending"),
         (lambda image: image.cbs("Unserviceable"), "image-damaged"),
         (lambda image: image.number("SOFTWARE", CBS, "Unserviceable", 1), "image-damaged"),
+        (lambda image: image.number("SYSTEM", "Select", "Default", 2), "image-damaged"),
         (lambda image: image.windows(5, 2, 3790), "os-too-old"),
     ],
 )

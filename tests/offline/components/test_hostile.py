@@ -19,7 +19,7 @@ from wimsmith.offline.verdicts import Verdict
 from wimsmith.offline.wim.format.container import Wim
 from wimsmith.practice.catalogs import CatalogSpec, build_catalog
 from wimsmith.practice.maker import Maker, program
-from wimsmith.practice.names import Identity
+from wimsmith.practice.names import Identity, component_key
 from wimsmith.practice.presets import preset
 from wimsmith.practice.root import PracticeRoot
 from wimsmith.practice.spec import (
@@ -85,6 +85,7 @@ def text(value: str, name: str = "value", kind: str = "REG_SZ", **more: str) -> 
 
 
 MULTIPLYING = {f"s{n}": f"$(string.s{n - 1})" * 40 if n else "x" * 100 for n in range(8)}
+GOOD = MAKER.component("Practice-Good", 300)
 COMPONENTS: dict[str, tuple[dict[str, object], str]] = {
     "texts that multiply": (
         {"keys": keys_of(text("$(string.s7)")), "strings": MULTIPLYING},
@@ -111,6 +112,26 @@ COMPONENTS: dict[str, tuple[dict[str, object], str]] = {
     "a log of a hive": (
         {"files": (FileSpec("SAM.LOG1", program("x"), "$(runtime.system32)\\Config"),)},
         "hive",
+    ),
+    "a file of another component": (
+        {
+            "files": (
+                FileSpec(
+                    "good.dll",
+                    program("x"),
+                    f"$(runtime.windows)\\winsxs\\{component_key(GOOD.identity)}\\",
+                ),
+            )
+        },
+        "store-destination",
+    ),
+    "a manifest of a package": (
+        {"files": (FileSpec("x.mum", program("x"), "$(runtime.windows)\\servicing\\Packages"),)},
+        "store-destination",
+    ),
+    "a link into the store": (
+        {"files": (FileSpec("x", program("x"), links=("$(runtime.windows)\\WinSxS\\x",)),)},
+        "store-destination",
     ),
     "a file where a folder is": (
         {"files": (FileSpec("System32", program("x"), "$(runtime.windows)\\"),)},
@@ -140,9 +161,8 @@ def test_components_that_ask_for_too_much(
     apply: Apply, practice_signer: PracticeRoot, name: str
 ) -> None:
     content, code = COMPONENTS[name]
-    good = MAKER.component("Practice-Good", 300)
     hostile = MAKER.component("Practice-Hostile", 300, **content)
-    outcome = apply(files_of(package_of(MAKER, good, hostile), practice_signer, MAKER))
+    outcome = apply(files_of(package_of(MAKER, GOOD, hostile), practice_signer, MAKER))
     assert outcome.code == code
 
 

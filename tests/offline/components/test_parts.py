@@ -16,7 +16,7 @@ from wimsmith.offline.components.store.basemanifest import ManifestReader
 from wimsmith.offline.components.store.lookups import Store
 from wimsmith.offline.manifests.component import ComponentManifest, parse_component
 from wimsmith.offline.manifests.names import keyform
-from wimsmith.offline.security import display_sddl
+from wimsmith.offline.security import compile_sddl, display_sddl
 
 
 def manifest(body: str, *, descriptors: str = "", name: str = "Practice") -> ComponentManifest:
@@ -45,10 +45,10 @@ def test_descriptors_are_stored_with_the_rights_of_their_kind(
     one = manifest("", descriptors=definition("O:SYG:SYD:P(A;;GA;;;SY)"))
     file = file_descriptor(store_of(image, tmp_path), one, "SD", "")
     assert file.data
-    assert display_sddl(file.data) == "O:SYG:SYD:P(A;;FA;;;SY)"
+    assert display_sddl(file.data) == "O:SYG:SYD:PAI(A;;FA;;;SY)"
     key = key_descriptor(one, "SD")
     assert key.data
-    assert display_sddl(key.data) == "O:SYG:SYD:P(A;;KA;;;SY)"
+    assert display_sddl(key.data) == "O:SYG:SYD:PAI(A;;KA;;;SY)"
 
 
 def test_inherited_and_missing_descriptors(image: MemoryImage, tmp_path: Path) -> None:
@@ -119,12 +119,65 @@ def test_a_key_of_others_keeps_its_descriptor(
     one = manifest(
         f'<registryKeys><registryKey keyName="{KEY}" {attribute}>'
         '<securityDescriptor name="SD"/></registryKey></registryKeys>',
-        descriptors=definition("O:SYG:SYD:P(A;;KA;;;SY)"),
+        descriptors=definition("O:SYG:SYD:PAI(A;;KA;;;SY)"),
     )
     image.stack(written(image, tmp_path, one).draft.changes)
     key = image.hives["SOFTWARE"].key("Practice")
     assert key
     assert (key.security != FOLDER_SD) is changes
+
+
+def test_a_key_without_an_owner_in_its_descriptor_gets_that_of_the_key_above(
+    image: MemoryImage, tmp_path: Path
+) -> None:
+    above = compile_sddl("O:BAG:BUD:P(A;;KA;;;SY)")
+    image.hives["SOFTWARE"].create_key("Practice", above)
+    one = manifest(
+        rf'<registryKeys><registryKey keyName="{KEY}\New">'
+        '<securityDescriptor name="SD"/></registryKey></registryKeys>',
+        descriptors=definition("D:P(A;CI;GA;;;SY)"),
+    )
+    image.stack(written(image, tmp_path, one).draft.changes)
+    key = image.hives["SOFTWARE"].key(r"Practice\New")
+    assert key
+    assert key.security
+    assert display_sddl(key.security) == "O:BAG:BUD:PAI(A;;KA;;;SY)(A;CIIO;GA;;;SY)"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "reason"),
+    [
+        ('operationHint="append"', "advanced-new:registryValue/operationHint"),
+        ('operationHint="prepend"', "advanced-new:registryValue/operationHint"),
+    ],
+)
+def test_values_that_add_to_what_is_there_are_refused(
+    image: MemoryImage, tmp_path: Path, attributes: str, reason: str
+) -> None:
+    value = f'<registryValue name="V" valueType="REG_MULTI_SZ" value="" {attributes}/>'
+    one = manifest(
+        f'<registryKeys><registryKey keyName="{KEY}">{value}</registryKey></registryKeys>'
+    )
+    with pytest.raises(NotSupported) as refusal:
+        written(image, tmp_path, one)
+    assert refusal.value.reason == reason
+
+
+def test_links_between_keys_are_refused_by_name(image: MemoryImage, tmp_path: Path) -> None:
+    value = '<registryValue name="SymbolicLinkValue" valueType="REG_LINK" value="x"/>'
+    one = manifest(
+        f'<registryKeys><registryKey keyName="{KEY}">{value}</registryKey></registryKeys>'
+    )
+    with pytest.raises(NotSupported) as refusal:
+        written(image, tmp_path, one)
+    assert refusal.value.reason == "registry-link"
+
+
+def test_descriptors_that_change_others_are_refused(image: MemoryImage, tmp_path: Path) -> None:
+    hint = definition("O:SYG:SYD:P").replace("/>", ' operationHint="merge"/>')
+    with pytest.raises(NotSupported) as refusal:
+        file_descriptor(store_of(image, tmp_path), manifest("", descriptors=hint), "SD", "")
+    assert refusal.value.reason == "advanced-new:securityDescriptorDefinition/operationHint"
 
 
 def test_a_hive_that_the_image_lacks_is_damage(image: MemoryImage, tmp_path: Path) -> None:
@@ -175,3 +228,21 @@ def test_texts_may_come_from_the_language_satellite_in_the_image(
     alone = expander(store, ManifestReader(store), manifest(""), {})
     with pytest.raises(NotSupported):
         alone.expand("$(resourceString.t)")
+
+
+def test_texts_are_those_of_the_language_that_windows_was_installed_in(
+    image: MemoryImage, tmp_path: Path
+) -> None:
+    for name, number in (("de-DE", 0x407), ("fr-FR", 0x40C)):
+        image.language(name)
+        path = rf"ControlSet001\Control\MUI\UILanguages\{name}"
+        image.number("SYSTEM", path, "LCID", number)
+    image.text("SYSTEM", r"ControlSet001\Control\Nls\Language", "InstallLanguage", "040c")
+    tables = "".join(
+        f"<resources culture='{name}'><stringTable><string id='t' value='{text}'/></stringTable>"
+        "</resources>"
+        for name, text in (("de-DE", "Titel"), ("en-US", "Title"), ("fr-FR", "Titre"))
+    )
+    store = store_of(image, tmp_path)
+    one = manifest(f"<localization>{tables}</localization>")
+    assert expander(store, ManifestReader(store), one, {}).expand("$(string.t)") == "Titre"

@@ -68,7 +68,6 @@ ELEVATE = (
 )
 OFFLINE = '<packageExtended completelyOfflineCapable="no"/>'
 DIFFERENTIALS = '<customInformation PackageFormat="PSFX"/>'
-SEVERAL = {"WSUSSCAN.cab": b"", "a.cab": top()(), "b.cab": top()()}
 
 REFUSALS: list[tuple[str, str, Make, str, str]] = [
     ("wim", "a.msu", lambda: b"MSWIM\0\0\0" + bytes(200), "container-wim", "in a WIM container"),
@@ -168,13 +167,6 @@ REFUSALS: list[tuple[str, str, Make, str, str]] = [
     ),
     ("driver element", "a.cab", top(DRIVER), "driver-element", "installs drivers"),
     ("elevation", "a.cab", top(ELEVATE), "elevate-unproven", "distribution"),
-    (
-        "several",
-        "a.msu",
-        lambda: build_cabinet(SEVERAL),
-        "several-packages",
-        "to be installed in order",
-    ),
     ("compressed", "a.cab", index_with("LZX", b"?"), "delta-kind", "is stored as LZX"),
     ("newer delta", "a.cab", index_with("PA30", b"PA31" + bytes(40)), "delta-kind", "PA31"),
     (

@@ -1,21 +1,47 @@
-"""Commands that change files of one image."""
+"""Commands that change one thing in one image."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from wimsmith.cli.output import counted, human_size, print_line, progress_bar, show
-from wimsmith.cli.wimfile import attribute_bits
+from wimsmith.cli.output import print_line, progress_bar, show
+from wimsmith.cli.wim.editshown import report_row, summary, warn
 from wimsmith.errors import InvalidInput
-from wimsmith.offline.edit import Access, Add, Delete, Edit, MakeFolder, Move, Replace, edit_image
+from wimsmith.offline.edits.data import attribute_bits
+from wimsmith.offline.edits.kinds import Access, Add, Delete, Edit, MakeFolder, Move, Replace
+from wimsmith.offline.edits.writing import edit_image
 from wimsmith.offline.intake import SourceLinks
 from wimsmith.offline.sidnames import sid_of
 from wimsmith.offline.wim.workers.worker import CodecPool
 
-Target = Annotated[Path | None, Parameter(name="--target")]
-InPlace = Annotated[bool, Parameter(name="--in-place", negative="")]
 Flag = Annotated[bool, Parameter(negative="")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the result goes.
+
+    Attributes:
+        target: New WIM file to write; FILE is only read.
+        in_place: Replace FILE, after its successor was written beside it and read back.
+    """
+
+    target: Annotated[Path | None, Parameter(alias="--output")] = None
+    in_place: Flag = False
+
+    def check(self, file: Path) -> None:
+        """Return if it is said once."""
+        if self.in_place == (self.target is not None):
+            raise InvalidInput(
+                "exactly one of --target and --in-place is needed",
+                hint=f"--target NEW.wim leaves {file} as it is; --in-place replaces it.",
+            )
+
+
+_UNSAID = Place()
 
 
 def add(
@@ -24,8 +50,7 @@ def add(
     source: Path,
     path: str,
     *,
-    target: Target = None,
-    in_place: InPlace = False,
+    place: Place = _UNSAID,
     overwrite: Flag = False,
     parents: Flag = False,
     attributes: str | None = None,
@@ -43,11 +68,12 @@ def add(
     Args:
         file: WIM file.
         index: Number of the image, from 1.
+        place: Where the result goes.
         source: File or folder of this machine.
         path: Where in the image: its path there, or with / at the end the folder to put it into.
-        target: New WIM file to write; FILE is only read.
-        in_place: Replace FILE, after its successor was written beside it and read back.
-        overwrite: Replace files that are in the image; their security and short names are kept.
+        overwrite: Put new files in the place of those in the image; they keep security and short
+            name, and leave other names (hard links) of the old file as they are. `wimsmith wim
+            replace` writes into the old file instead.
         parents: Make folders above PATH that are missing.
         attributes: Of added files: letters of R (read-only), H (hidden), S (system), A (archive),
             T (temporary), O (offline), I (not indexed); A if not given, "" for none.
@@ -60,12 +86,12 @@ def add(
         source,
         path,
         access=_access(sddl, owner),
-        attributes=attribute_bits(attributes),
+        attributes=_attributes(attributes),
         overwrite=overwrite,
         parents=parents,
         links=links,
     )
-    _edit(file, index, edit, target, in_place=in_place)
+    _edit(file, index, edit, place)
 
 
 def rm(
@@ -73,8 +99,7 @@ def rm(
     index: int,
     path: str,
     *,
-    target: Target = None,
-    in_place: InPlace = False,
+    place: Place = _UNSAID,
     recursive: Annotated[bool, Parameter(alias="-r", negative="")] = False,
 ) -> None:
     """Remove a file or a folder from an image.
@@ -84,12 +109,11 @@ def rm(
     Args:
         file: WIM file.
         index: Number of the image, from 1.
+        place: Where the result goes.
         path: File or folder in the image.
-        target: New WIM file to write; FILE is only read.
-        in_place: Replace FILE, after its successor was written beside it and read back.
         recursive: Remove a folder with all below it.
     """
-    _edit(file, index, Delete(path, recursive), target, in_place=in_place)
+    _edit(file, index, Delete(path, recursive), place)
 
 
 def mv(
@@ -98,8 +122,7 @@ def mv(
     old: str,
     new: str,
     *,
-    target: Target = None,
-    in_place: InPlace = False,
+    place: Place = _UNSAID,
     overwrite: Flag = False,
     parents: Flag = False,
 ) -> None:
@@ -111,15 +134,13 @@ def mv(
     Args:
         file: WIM file.
         index: Number of the image, from 1.
+        place: Where the result goes.
         old: File or folder in the image.
         new: Its new path, or with / at the end the folder to move it into.
-        target: New WIM file to write; FILE is only read.
-        in_place: Replace FILE, after its successor was written beside it and read back.
         overwrite: Replace a file that stands there.
         parents: Make folders above NEW that are missing.
     """
-    edit = Move(old, new, overwrite=overwrite, parents=parents)
-    _edit(file, index, edit, target, in_place=in_place)
+    _edit(file, index, Move(old, new, overwrite=overwrite, parents=parents), place)
 
 
 def replace(
@@ -128,25 +149,23 @@ def replace(
     path: str,
     source: Path,
     *,
-    target: Target = None,
-    in_place: InPlace = False,
+    place: Place = _UNSAID,
     source_time: Flag = False,
 ) -> None:
     """Give a file of an image other content, under all its names (hard links).
 
-    Security, attributes, times, short names, named streams and extended attributes are kept.
+    That is what copying over a file does on Windows. Security, attributes, times, short names,
+    named streams and extended attributes are kept.
 
     Args:
         file: WIM file.
         index: Number of the image, from 1.
+        place: Where the result goes.
         path: File in the image.
         source: File of this machine with the new content.
-        target: New WIM file to write; FILE is only read.
-        in_place: Replace FILE, after its successor was written beside it and read back.
         source_time: Take the time of the last write from SOURCE.
     """
-    edit = Replace(path, source, source_time=source_time)
-    _edit(file, index, edit, target, in_place=in_place)
+    _edit(file, index, Replace(path, source, source_time=source_time), place)
 
 
 def mkdir(
@@ -154,8 +173,7 @@ def mkdir(
     index: int,
     path: str,
     *,
-    target: Target = None,
-    in_place: InPlace = False,
+    place: Place = _UNSAID,
     parents: Flag = False,
     attributes: str | None = None,
     sddl: str | None = None,
@@ -166,9 +184,8 @@ def mkdir(
     Args:
         file: WIM file.
         index: Number of the image, from 1.
+        place: Where the result goes.
         path: Folder to make.
-        target: New WIM file to write; FILE is only read.
-        in_place: Replace FILE, after its successor was written beside it and read back.
         parents: Make folders above it as well; one that is there already is no error.
         attributes: Letters of R, H, S, A, T, O, I, as of `wimsmith wim add`.
         sddl: Its security descriptor, instead of what it inherits.
@@ -177,26 +194,25 @@ def mkdir(
     edit = MakeFolder(
         path,
         access=_access(sddl, owner),
-        attributes=attribute_bits(attributes),
+        attributes=_attributes(attributes),
         parents=parents,
     )
-    _edit(file, index, edit, target, in_place=in_place)
+    _edit(file, index, edit, place)
 
 
-def _edit(file: Path, index: int, edit: Edit, target: Path | None, *, in_place: bool) -> None:
-    if in_place == (target is not None):
-        raise InvalidInput(
-            "exactly one of --target and --in-place is needed",
-            hint=f"--target NEW.wim leaves {file} as it is; --in-place replaces it.",
-        )
+def _edit(file: Path, index: int, edit: Edit, place: Place) -> None:
+    place.check(file)
     with progress_bar() as progress, CodecPool() as codec:
-        report = edit_image(file, index, [edit], target, codec=codec, progress=progress)
-    changes = counted(report.changes, "change")
-    new = counted(report.new_content_count, "new content")
-    size = human_size(report.new_content_bytes)
-    text = f"{report.path}: index {index}, {changes}, {new} of {size}"
-    show(report, lambda: print_line(f"{text}, {report.duration_s:.1f} s"))
+        report = edit_image(
+            file, index, [edit], place.target, codec=codec, numbered=False, progress=progress
+        )
+    warn(report.edits)
+    show(report_row(report), lambda: print_line(summary(report)))
 
 
 def _access(sddl: str | None, owner: str | None) -> Access:
     return Access(sddl, None if owner is None else sid_of(owner))
+
+
+def _attributes(letters: str | None) -> int | None:
+    return None if letters is None else attribute_bits(letters)

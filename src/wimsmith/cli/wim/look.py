@@ -1,6 +1,7 @@
 """Commands that look into an image of a WIM file."""
 
 import base64
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass
@@ -12,6 +13,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from wimsmith.cli.output import note, options, print_json, print_line, print_table
+from wimsmith.cli.states import feature_state, package_state
 from wimsmith.cli.wim.rows import (
     Row,
     Rows,
@@ -29,6 +31,7 @@ from wimsmith.offline.wim.format.tree import Entry, Tree
 from wimsmith.offline.wim.format.wildcards import has_wildcards, matching, name_matcher
 
 Flag = Annotated[bool, Parameter(negative="")]
+_NOWHERE = Path(os.devnull)  # nothing is kept
 
 
 def ls(
@@ -134,6 +137,9 @@ def cat(file: Path, index: int, path: str, *, stream: str = "", ref: References 
 def packages(file: Path, index: int, *, updates: Flag = False, ref: References = ()) -> None:
     """List the packages of the Windows in an image, and what it says of itself.
 
+    What is superseded gave way to a higher version and comes back when that is removed; what is
+    staged is in the store and switched off. `wimsmith wim features` lists features.
+
     Args:
         file: WIM file.
         index: Number of the image, from 1.
@@ -156,10 +162,47 @@ def packages(file: Path, index: int, *, updates: Flag = False, ref: References =
     print_table(
         columns,
         [
-            (f"{one.state:#x}", _day(one.installed_at), one.release_type, one.article, one.identity)
+            (
+                package_state(one.state),
+                _day(one.installed_at),
+                one.release_type,
+                one.article,
+                one.identity,
+            )
             for one in chosen
         ],
     )
+
+
+def features(file: Path, index: int, *, ref: References = ()) -> None:
+    """List the optional features of the Windows in an image, as `dism /Get-Features` does.
+
+    `wimsmith wim service --enable-feature NAME` and `--disable-feature NAME` switch them.
+
+    Args:
+        file: WIM file.
+        index: Number of the image, from 1.
+        ref: WIM file with content that FILE lacks (delta, metadata-only); may be repeated.
+    """
+    from wimsmith.offline.components.features.facts import features_of  # noqa: PLC0415 - same
+    from wimsmith.offline.components.store.draft import Draft  # noqa: PLC0415 - same
+    from wimsmith.offline.components.store.lookups import Store  # noqa: PLC0415 - same
+    from wimsmith.offline.image import open_view  # noqa: PLC0415 - same
+
+    with open_file(file, ref) as wim, naming(file):
+        view = open_view(wim, index)
+        if not view.has_hive("SOFTWARE"):
+            raise NotFound(f"a Windows in index {index} of {file}: it has no SOFTWARE hive")
+        found = features_of(Store(Draft(view, _NOWHERE, now=0)))
+    rows = [
+        asdict(one) | {"word": feature_state(one.state, has_payload=one.has_payload)}
+        for one in found
+    ]
+    if options.json:
+        print_json(rows)
+        return
+    columns = ("state", "feature", "package")
+    print_table(columns, [(row["word"], row["name"], row["package"]) for row in rows])
 
 
 def _chosen(wim: Wim, tree: Tree, index: int, path: str, *, recursive: bool) -> Iterable[Entry]:

@@ -1,11 +1,20 @@
 """What became of one update, or of one change to what is installed, on one index."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from wimsmith.errors import DamagedHive, DamagedInput, NotSupported, Untrusted, WimsmithError
+from wimsmith.errors import (
+    Cancelled,
+    DamagedHive,
+    DamagedInput,
+    Interrupted,
+    NotSupported,
+    Untrusted,
+    WimsmithError,
+)
 from wimsmith.offline.changes import ChangeSet
-from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Finding, Verdict, first
+from wimsmith.offline.verdicts import NOT_SUPPORTED_LINE, Finding, Verdict, ordered
 
 log = logging.getLogger("wimsmith.offline")
 
@@ -16,7 +25,8 @@ class Outcome:
 
     Attributes:
         code, text: of the finding that decided; `applied` where none did.
-        findings: all reasons, also those that did not decide.
+        findings: all reasons, the one that decided first. Of a file with several packages that is
+            applied: why some of them are not required.
         changes: what to do to the image; None unless the verdict is `APPLIED`.
         packages: names of the packages written, the top one first.
     """
@@ -32,6 +42,22 @@ class Outcome:
 def refused(name: str, error: WimsmithError) -> Outcome:
     """The outcome of the update called `name`, which `error` stops, logged like every other."""
     outcome = decided((finding_of(error),))
+    log_outcome(name, outcome)
+    return outcome
+
+
+def answered(name: str, change: Callable[[], Outcome]) -> Outcome:
+    """What becomes of a change called `name`, logged; errors that stop it are reasons as well.
+
+    Raises:
+        Cancelled, Interrupted: the change was asked to end.
+    """
+    try:
+        outcome = change()
+    except (Cancelled, Interrupted):
+        raise
+    except WimsmithError as error:
+        return refused(name, error)
     log_outcome(name, outcome)
     return outcome
 
@@ -52,9 +78,10 @@ def finding_of(error: WimsmithError) -> Finding:
 
 def decided(findings: tuple[Finding, ...]) -> Outcome:
     """The outcome without changes that `findings`, at least one, lead to."""
-    decisive = first(findings)
-    assert decisive is not None, "an outcome without changes has a reason"
-    return Outcome(decisive.verdict, decisive.code, decisive.text, findings, None, ())
+    assert findings, "an outcome without changes has a reason"
+    told = ordered(findings)
+    decisive = told[0]
+    return Outcome(decisive.verdict, decisive.code, decisive.text, told, None, ())
 
 
 def log_outcome(name: str, outcome: Outcome) -> None:

@@ -1,7 +1,7 @@
 """Component and deployment manifests: files, folders, registry and what they need.
 
-The closed list of primitive elements decides what the engine can install. Whatever is not on it
-is *advanced* and named in `ComponentManifest.advanced`, so unknown things are refused, not lost.
+The closed list of primitive elements (`vocabulary.py`) decides what the engine can install.
+Whatever is not on it is *advanced* and named in `ComponentManifest.advanced`.
 """
 
 import base64
@@ -14,6 +14,7 @@ from wimsmith.errors import DamagedManifest
 from wimsmith.offline import paths
 from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.package import element_identities, element_identity
+from wimsmith.offline.manifests.vocabulary import advanced_elements
 from wimsmith.offline.manifests.xmlreader import (
     SIGNATURE_NAMESPACE,
     attribute,
@@ -27,7 +28,6 @@ from wimsmith.offline.manifests.xmlreader import (
 )
 
 IDENTITY_TRANSFORM = "urn:schemas-microsoft-com:HashTransforms.Identity"
-PRIMITIVE_CATEGORIES = frozenset({"SingleInstanceFiles", "BootRecovery"})
 _DIGEST_BYTES = {"sha1": 20, "sha256": 32}
 
 
@@ -170,8 +170,9 @@ def parse_component(data: bytes) -> ComponentManifest:
     root = parse_xml(data)
     if not is_assembly_element(root) or local_name(root) != "assembly":
         raise DamagedManifest(f"not a manifest: its root is {root.tag[:100]!r}")
+    identity = element_identity(root)
     return ComponentManifest(
-        identity=element_identity(root),
+        identity=identity,
         is_deployment=child(root, "deployment") is not None,
         display_name=attribute(root, "displayName"),
         description=attribute(root, "description"),
@@ -184,7 +185,7 @@ def parse_component(data: bytes) -> ComponentManifest:
             _membership(one) for one in _nested(root, "memberships", "categoryMembership", "id")
         ),
         strings=_strings(root),
-        advanced=tuple(dict.fromkeys(_advanced(root, _PRIMITIVE, ""))),
+        advanced=advanced_elements(root, identity.type),
     )
 
 
@@ -199,6 +200,8 @@ def _nested(element: Element, name: str, *names: str) -> Iterable[Element]:
 def _dependencies(root: Element) -> Iterable[Dependency]:
     for dependency in children(root, "dependency"):
         for assembly in children(dependency, "dependentAssembly"):
+            if child(assembly, "bindingRedirect") is not None:
+                continue  # a policy names a range of versions: it needs none of them
             for identity in element_identities(assembly):
                 yield Dependency(
                     identity=identity,
@@ -311,65 +314,3 @@ def _strings(root: Element) -> dict[str, dict[str, str]]:
         for one in _nested(resources, "stringTable", "string"):
             table[attribute(one, "id")] = attribute(one, "value")
     return tables
-
-
-_Grammar = Mapping[str, "_Grammar | None"]
-_LEAF: _Grammar = {}
-_DESCRIPTOR: _Grammar = {"securityDescriptor": _LEAF}
-_PRIMITIVE: _Grammar = {  # None: a subtree that is ignored whatever it holds
-    "assemblyIdentity": _LEAF,
-    "deployment": _LEAF,
-    "dependency": {"dependentAssembly": {"assemblyIdentity": _LEAF}},
-    "file": {
-        "securityDescriptor": _LEAF,
-        "hash": {"Transforms": {"Transform": _LEAF}, "DigestMethod": _LEAF, "DigestValue": _LEAF},
-        "link": _LEAF,
-        "signatureInfo": None,
-        "infFile": None,
-    },
-    "directories": {"directory": _DESCRIPTOR},
-    "registryKeys": {"registryKey": {"registryValue": _LEAF, "securityDescriptor": _LEAF}},
-    "trustInfo": {
-        "security": {
-            "accessControl": {
-                "securityDescriptorDefinitions": {"securityDescriptorDefinition": _LEAF}
-            },
-            "requestedPrivileges": None,  # how a program wants to run: not the store's business
-        }
-    },
-    "memberships": {"categoryMembership": {"id": _LEAF}},
-    "localization": {"resources": {"stringTable": {"string": _LEAF}}},
-    "debuggingInfo": None,
-    "rescache": None,
-    "deconstructionTool": None,
-}
-
-
-def _advanced(element: Element, known: _Grammar, path: str) -> Iterable[str]:
-    for one in element:
-        name = local_name(one)
-        deeper = known.get(name, _LEAF)
-        if name not in known or not _known_namespace(one, path):
-            yield path + name
-        elif name == "categoryMembership" and not _is_primitive_category(one):
-            yield from _category_names(one)
-        elif deeper is not None:
-            yield from _advanced(one, deeper, f"{path}{name}/")
-
-
-def _known_namespace(element: Element, path: str) -> bool:
-    if path.startswith("file/hash/"):
-        return namespace(element) == SIGNATURE_NAMESPACE
-    return is_assembly_element(element)
-
-
-def _is_primitive_category(element: Element) -> bool:
-    return all(
-        attribute(one, "typeName") in PRIMITIVE_CATEGORIES for one in children(element, "id")
-    )
-
-
-def _category_names(element: Element) -> Iterable[str]:
-    for one in children(element, "id"):
-        if attribute(one, "typeName") not in PRIMITIVE_CATEGORIES:
-            yield f"memberships/{attribute(one, 'typeName')}"

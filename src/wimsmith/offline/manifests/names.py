@@ -4,6 +4,7 @@ Facts: haveSxS, pureSxS and cbs-docs (see docs/internals/packages.md), proved on
 """
 
 import re
+from functools import lru_cache
 
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
 
@@ -17,6 +18,8 @@ _DEPLOYMENT_NAME_LIMIT = 24
 _LANGUAGE_LIMIT = 8
 _FILE_NAME_LIMIT = 25
 _REFERENCE_LIMIT = 60
+_REMEMBERED = 1 << 15
+"""Names that are kept, as a store with all its references asks for each many times."""
 
 
 def string_hash(text: str) -> int:
@@ -32,6 +35,7 @@ def string_hash(text: str) -> int:
     return result
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def identity_hash(identity: AssemblyIdentity, *, with_version: bool = True) -> int:
     """64-bit key of an identity over the attributes that are present, in their fixed order."""
     result = 0
@@ -109,6 +113,7 @@ def _hashed_attributes(identity: AssemblyIdentity, *, with_version: bool) -> lis
     return [(name, value) for name, value in attributes if value]
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def _keyform(identity: AssemblyIdentity, version: Version | None) -> str:
     language = "none" if identity.neutral_language else identity.language.lower()
     if len(language) > _LANGUAGE_LIMIT:

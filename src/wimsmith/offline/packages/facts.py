@@ -59,8 +59,13 @@ class UpdateFacts:
     and in others not: a component that one of them is about may not apply there, or be there
     already.
 
-    `planning` is what a package that is not opened says of itself. A file with several packages
-    has only `parts`: their facts in the order in which they are installed.
+    `planning` is what a package that is not opened says of itself; `is_whole` is whether it could
+    be opened.
+
+    A file with several packages has their facts as `parts`, in the order in which they are
+    installed. It has no identity itself; what else it says of itself is what its main part says.
+    What is in the way of a part is a condition: in an image that the part does not apply to, it
+    is not.
     """
 
     source: Path
@@ -99,7 +104,14 @@ class UpdateFacts:
     obstacles: tuple[Reason, ...] = ()
     conditions: tuple[Reason, ...] = ()
     planning: PlannedFacts | None = None
+    is_whole: bool = False
     parts: tuple["UpdateFacts", ...] = ()
+
+    @property
+    def main(self) -> "UpdateFacts":
+        """The part that the others are for: the last that is no servicing stack."""
+        others = (one for one in reversed(self.parts) if not _is_stack(one.identity))
+        return next(others, self.parts[-1]) if self.parts else self
 
 
 def inspect(
@@ -148,6 +160,7 @@ def inspect_all(
 ) -> tuple[UpdateFacts, tuple[ExpandedPackage, ...]]:
     """Describe an update file, and give the packages in it that could be expanded into `work`.
 
+    They come in the order of `parts`, of which those that are `is_whole` have a package.
     Arguments and errors as for `inspect`.
     """
     inspection = _Inspection(path, work, base_manifests, examine, limits, progress)
@@ -187,6 +200,7 @@ def facts_of(
         manifest_count=len(package.manifests),
         expanded_bytes=sum(file.size_bytes for file in package.files.values()),
         index=package.index,
+        is_whole=True,
         obstacles=tuple(dict.fromkeys(obstacles_of(manifests))),
         conditions=tuple(
             dict.fromkeys((*_conditions(identities, components), *_examined(contents, examine)))
@@ -226,14 +240,28 @@ class _Inspection:
         parts = tuple(
             replace(self._one(container), name=container.name) for container in containers
         )
-        text = f"{len(parts)} packages in one file, to be installed in order"
-        whole = self._refused(Reason("several-packages", text, self._path.name))
+        return self._several(parts, containers[0].description)
+
+    def _several(self, parts: tuple[UpdateFacts, ...], description: MsuDescription) -> UpdateFacts:
+        whole = UpdateFacts(self._path, self._path.stat().st_size, kind=parts[0].kind, parts=parts)
+        main = whole.main
+        is_refused = all(part.obstacles for part in parts)
+        obstacles = tuple(_of_part(part, one) for part in parts for one in part.obstacles)
+        conditions = tuple(_of_part(part, one) for part in parts for one in part.conditions)
         return replace(
             whole,
-            kind=parts[0].kind,
-            article=containers[0].description.article,
+            title=main.title,
+            description=main.description,
+            article=description.article or main.article,
+            support_url=main.support_url,
+            release_type=main.release_type,
+            architecture=main.architecture,
+            language=main.language,
+            created=main.created,
+            builds=_distinct(build for part in parts for build in part.builds),
             expanded_bytes=sum(part.expanded_bytes for part in parts),
-            parts=parts,
+            obstacles=obstacles if is_refused else (),
+            conditions=conditions if is_refused else (*obstacles, *conditions),
         )
 
     def _named(self, reason: Reason) -> Reason:
@@ -336,12 +364,10 @@ def _examined(contents: Contents, examine: Examine | None) -> Iterable[Reason]:
 def _conditions(
     packages: Iterable[AssemblyIdentity], components: Sequence[ComponentFacts]
 ) -> Iterable[Reason]:
-    deployments = [
-        (one.identity, f"{one.keyform}.manifest")
-        for one in components
-        if one.identity is not None and one.is_deployment
+    parts = [
+        (one.identity, f"{one.keyform}.manifest") for one in components if one.identity is not None
     ]
-    for identity, where in (*((one, one.package_name) for one in packages), *deployments):
+    for identity, where in (*((one, one.package_name) for one in packages), *parts):
         if _is_stack(identity):
             text = f"{identity.name} {identity.version} would replace an older servicing stack"
             yield Reason("servicing-stack", text, where)
@@ -353,8 +379,12 @@ def _conditions(
             yield Reason(f"advanced-new:{element}", text, f"{component.keyform}.manifest")
 
 
-def _is_stack(identity: AssemblyIdentity) -> bool:
-    return "servicingstack" in identity.name.lower()
+def _is_stack(identity: AssemblyIdentity | None) -> bool:
+    return identity is not None and "servicingstack" in identity.name.lower()
+
+
+def _of_part(part: UpdateFacts, reason: Reason) -> Reason:
+    return replace(reason, text=f"{part.name}: {reason.text}")
 
 
 def _reason(refusal: NotSupported, where: str) -> Reason:

@@ -19,7 +19,7 @@ from wimsmith.offline.manifests.package import PackageManifest, parse_package
 from wimsmith.offline.manifests.xmlreader import MAX_XML_BYTES
 from wimsmith.offline.packages.containers.cabinet import CabinetFile
 from wimsmith.offline.packages.containers.ipd import IndexSummary
-from wimsmith.offline.packages.containers.kinds import ContainerKind
+from wimsmith.offline.packages.containers.kinds import ContainerKind, Obstacle
 from wimsmith.offline.packages.containers.msu import MsuDescription
 from wimsmith.offline.packages.containers.unwrapping import Container, unwrap, unwrap_all
 from wimsmith.offline.packages.deltas.dcm import expand_dcm, is_dcm
@@ -165,6 +165,20 @@ class ExpandedPackage:
         return data
 
 
+@dataclass(frozen=True, slots=True)
+class PackagePart:
+    """One of the packages in a file. `name` is the file name of its cabinet.
+
+    `package` is None if it cannot be opened: `obstacle` says why, and `top` is its manifest where
+    that could be read all the same.
+    """
+
+    name: str
+    package: ExpandedPackage | None
+    obstacle: Obstacle | None = None
+    top: PackageManifest | None = None
+
+
 def expand(
     path: Path,
     work: Path,
@@ -198,6 +212,33 @@ def expand_all(
     """
     found = unwrap_all(path, work, limits=limits, progress=progress)
     return tuple(_assembled(container, work) for container in found)
+
+
+def expand_parts(
+    path: Path,
+    work: Path,
+    *,
+    limits: PackageLimits = DEFAULT_LIMITS,
+    progress: Progress = silent,
+) -> tuple[PackagePart, ...]:
+    """As `expand_all`; packages that are refused by name stand in it with the reason.
+
+    Raises:
+        NotSupported: the file itself is refused by name.
+        DamagedPackage, DamagedInput: broken anywhere.
+        LimitExceeded: it asks for more than `limits` allow.
+        OSError: the file or the folder cannot be used.
+    """
+    found = unwrap_all(path, work, limits=limits, progress=progress)
+    return tuple(_part(container, work) for container in found)
+
+
+def _part(container: Container, work: Path) -> PackagePart:
+    try:
+        return PackagePart(container.name, _assembled(container, work))
+    except NotSupported as refusal:
+        obstacle = Obstacle(refusal.reason, str(refusal.args[1]))
+        return PackagePart(container.name, None, obstacle, container.top)
 
 
 def _assembled(container: Container, work: Path) -> ExpandedPackage:

@@ -1,8 +1,11 @@
 """Elements of manifests that need an installer of Windows to run, which this engine has not.
 
 The list of elements that need none is closed (`ComponentManifest.advanced` names all others).
-An advanced element is let through only where the image holds an older version of the very same
-component with the same element: then nothing has to be run that has not been run already.
+An advanced element is let through only where the image holds another version of the very same
+component with the same element: then nothing has to be run that has not been run already. One
+that the older version had and the newer has not is a change as well: Windows would undo it. What
+is only staged runs nothing. An attribute that is not known is never let through: it says how
+files or values are written.
 """
 
 import re
@@ -19,6 +22,7 @@ from wimsmith.offline.manifests.names import keyform
 from wimsmith.offline.manifests.xmlreader import local_name, parse_xml
 from wimsmith.offline.verdicts import Finding, Verdict
 
+_ATTRIBUTE_MARK = "@"
 _LEFT_OUT = frozenset(["debuggingInfo", "hash", "signatureInfo"])
 _VERSION_ATTRIBUTES = frozenset(["version", "creationTimeStamp", "lastUpdateTimeStamp"])
 _STRING = re.compile(r"\$\((?:string|resourceString)\.([^()]*)\)", re.IGNORECASE)
@@ -31,25 +35,37 @@ def advanced_findings(
 ) -> Iterator[Finding]:
     """Why a component cannot be installed without an installer of Windows; none if it can.
 
+    Raises:
+        NotSupported: `calibration:base-manifest`, the version in the image cannot be expanded.
+
     Args:
         store: the image.
         reader: reads the older version in the image.
         data: the manifest of the component as XML.
         manifest: the same, parsed.
     """
-    older = _older_version(store, manifest.identity) if manifest.advanced else None
-    if older is None:
-        for element in manifest.advanced:
+    yield from unknown_attributes(manifest)
+    other = neighbour_version(store, manifest.identity)
+    elements = [one for one in manifest.advanced if _ATTRIBUTE_MARK not in one]
+    if other is None or (other.version > manifest.identity.version and not elements):
+        for element in elements:
             yield _finding("advanced-new", element, manifest.identity)
         return
     try:
-        old_data, old_manifest = reader.stored(older)
+        old_data, old_manifest = reader.stored(other)
     except (NotFound, DamagedInput) as error:
-        text = f"{keyform(older)} in the image cannot be read: {error}"
+        text = f"{keyform(other)} in the image cannot be read: {error}"
         yield Finding(Verdict.NOT_SUPPORTED, "image-damaged", text)
         return
     for element in changed_elements(old_data, old_manifest, data, manifest):
         yield _finding("advanced-changed", element, manifest.identity)
+
+
+def unknown_attributes(manifest: ComponentManifest) -> Iterator[Finding]:
+    """Attributes of files, keys and values whose meaning is not known."""
+    for element in manifest.advanced:
+        if _ATTRIBUTE_MARK in element:
+            yield _finding("advanced-new", element, manifest.identity)
 
 
 def changed_elements(
@@ -60,17 +76,24 @@ def changed_elements(
     Versions, hashes of files and debugging information do not count as differences; the texts
     that the elements refer to do.
     """
+    if not old.advanced and not new.advanced:
+        return ()
     before, after = _shapes(old_data, old), _shapes(new_data, new)
     names = dict.fromkeys((*old.advanced, *new.advanced))
-    return tuple(name for name in names if before.get(name) != after.get(name))
+    return tuple(
+        name
+        for name in names
+        if _ATTRIBUTE_MARK not in name and before.get(name) != after.get(name)
+    )
 
 
-def _older_version(store: Store, identity: AssemblyIdentity) -> AssemblyIdentity | None:
-    """The newest installed version of the same component that is not newer."""
-    lower = [one for one in store.installed_versions(identity) if one <= identity.version]
-    if not lower:
+def neighbour_version(store: Store, identity: AssemblyIdentity) -> AssemblyIdentity | None:
+    """The installed version nearest to this one: the next lower one, else the lowest higher."""
+    installed = store.installed_versions(identity)
+    if not installed:
         return None
-    return replace(identity, version=lower[-1])
+    lower = [one for one in installed if one <= identity.version]
+    return replace(identity, version=lower[-1] if lower else installed[0])
 
 
 def _shapes(data: bytes, manifest: ComponentManifest) -> dict[str, Shape]:
@@ -120,4 +143,6 @@ def _names_of_strings(found: list[Shape]) -> set[str]:
 
 def _finding(code: str, element: str, identity: AssemblyIdentity) -> Finding:
     text = f"{keyform(identity)} has the element {element}, which needs an installer of Windows"
+    if _ATTRIBUTE_MARK in element:
+        text = f"{keyform(identity)} has the attribute {element}, whose meaning is not known"
     return Finding(Verdict.NOT_SUPPORTED, f"{code}:{element}", text)

@@ -6,6 +6,7 @@ Steps and state machine: docs/internals/component-store.md. Nothing here writes 
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import TypeVar
 
 from wimsmith.errors import (
@@ -17,12 +18,16 @@ from wimsmith.errors import (
     Untrusted,
     WimsmithError,
 )
-from wimsmith.offline.components.applicability import Plan, evaluate
 from wimsmith.offline.components.gate.health import health_findings
-from wimsmith.offline.components.install.advanced import advanced_findings
+from wimsmith.offline.components.gate.remembered import calibration_findings
+from wimsmith.offline.components.install.advanced import advanced_findings, unknown_attributes
 from wimsmith.offline.components.install.cbs import InstallFacts
 from wimsmith.offline.components.install.descriptions import Component, expander
-from wimsmith.offline.components.install.files import PlannedFiles, plan_files
+from wimsmith.offline.components.install.files import (
+    PlannedFiles,
+    plan_files,
+    without_names_of,
+)
 from wimsmith.offline.components.install.registry import plan_registry
 from wimsmith.offline.components.install.selfcheck import check_changes, check_closure
 from wimsmith.offline.components.install.source import Selection, Source
@@ -30,7 +35,7 @@ from wimsmith.offline.components.install.writing import PlannedComponent, Writer
 from wimsmith.offline.components.outcome import Outcome, decided, finding_of, log_outcome, refused
 from wimsmith.offline.components.store.basemanifest import ManifestReader
 from wimsmith.offline.components.store.draft import Draft
-from wimsmith.offline.components.store.lookups import Store
+from wimsmith.offline.components.store.lookups import WINNERS, Store
 from wimsmith.offline.components.store.siblings import Siblings
 from wimsmith.offline.components.store.view import View
 from wimsmith.offline.facts import PackageState
@@ -39,6 +44,8 @@ from wimsmith.offline.manifests.names import keyform
 from wimsmith.offline.packages.obstacles import manifests_in_use, obstacles_of
 from wimsmith.offline.packages.package import ExpandedPackage
 from wimsmith.offline.packages.trust.following import TrustPolicy, verify, verify_packages
+from wimsmith.offline.planning.applicability import Plan, evaluate
+from wimsmith.offline.planning.reasons import is_stack, newer_components, stack_reached
 from wimsmith.offline.progress import Progress, silent
 from wimsmith.offline.verdicts import Finding, Verdict
 
@@ -46,6 +53,8 @@ log = logging.getLogger("wimsmith.offline")
 
 LOCAL_SYSTEM = "S-1-5-18"
 _SPOOL = "drafted"
+_DRIVER_TYPES = frozenset(["dualmodedriver", "driverupdate"])
+_POLICY_TYPE, _POLICY_PREFIX = "win32-policy", "policy."
 _T = TypeVar("_T")
 
 
@@ -58,6 +67,7 @@ class ApplyOptions:
         now: FILETIME that new files and package keys carry.
         install_client, install_user, install_location: what package keys say of their origin.
         expected: the package that a catalogue promised, if one did.
+        allow_not_generalised: whether the Windows of one computer may be serviced all the same.
     """
 
     trust: TrustPolicy
@@ -66,6 +76,7 @@ class ApplyOptions:
     install_user: str = LOCAL_SYSTEM
     install_location: str = ""
     expected: AssemblyIdentity | None = None
+    allow_not_generalised: bool = False
 
 
 def apply(
@@ -102,13 +113,15 @@ class _Application:
         self.findings: list[Finding] = []
         self.draft = Draft(view, update.root / _SPOOL, options.now)
         self.store = Store(self.draft)
-        before = Store(Draft(view, update.root / _SPOOL, options.now))
-        self.siblings = Siblings(before)
-        self.reader = ManifestReader(before)
+        self.before = Store(Draft(view, update.root / _SPOOL, options.now))
+        self.siblings = Siblings(self.before)
+        self.reader = ManifestReader(self.before)
         self.source = Source(update, self.store, self.reader)
 
     def run(self) -> Outcome:
-        self.findings += health_findings(self.store)
+        self.findings += health_findings(
+            self.store, allow_not_generalised=self.options.allow_not_generalised
+        )
         if self.findings:
             return decided(tuple(self.findings))
         self._trust()
@@ -116,9 +129,16 @@ class _Application:
         selection = self._select(plan)
         components = list(self._planned(selection))
         self.findings += self._newer_components(selection)
+        self.findings += self._calibration(plan, selection)
         if self.findings:
             return decided(tuple(dict.fromkeys(self.findings)))
         return self._write(plan, selection, components)
+
+    def _calibration(self, plan: Plan, selection: Selection) -> tuple[Finding, ...]:
+        """What the image's own store has against it; asked where something would be written."""
+        touched = [one.identity for one in selection.components.values()]
+        touched += [one.identity for one in plan.packages]
+        return calibration_findings(self.before, touched, self.progress) if plan.packages else ()
 
     def _trust(self) -> None:
         """Follow the whole chain of trust; what breaks it is a finding."""
@@ -162,15 +182,39 @@ class _Application:
 
     def _planned(self, selection: Selection) -> Iterator[PlannedComponent]:
         for component in selection.components.values():
-            self.findings += advanced_findings(
-                self.store, self.reader, component.data, component.manifest
-            )
+            self.findings += self._advanced(component)
+            self._check_kind(component.identity)
             self._check_family(component.identity)
-            if component.manifest.is_deployment:
-                self._servicing_stack(component.identity)
+            self._servicing_stack(component.identity)
             planned = self._plan_component(component)
             if planned is not None:
                 yield planned
+
+    def _advanced(self, component: Component) -> list[Finding]:
+        """Elements that need an installer, where the component gets as far as that."""
+        if component.state < PackageState.INSTALLED:
+            return list(unknown_attributes(component.manifest))
+        return list(advanced_findings(self.store, self.reader, component.data, component.manifest))
+
+    def _check_kind(self, identity: AssemblyIdentity) -> None:
+        """Drivers, and policies of assemblies where the image does not show what becomes of them.
+
+        Policies are kept like any component; that is copied only where the image itself has one.
+        """
+        kind = identity.type.lower()
+        if kind in _DRIVER_TYPES:
+            self._refuse("driver-element", f"{identity.name} is a driver")
+        is_policy = kind == _POLICY_TYPE or identity.name.lower().startswith(_POLICY_PREFIX)
+        if is_policy and not identity.is_alone and not self._knows_policies:
+            text = f"{identity.name} redirects assemblies, and the image has no such component"
+            self._refuse("sxs-policy", text)
+
+    @cached_property
+    def _knows_policies(self) -> bool:
+        return any(
+            name.partition("_")[2].startswith(_POLICY_PREFIX)
+            for name in self.before.software.subkeys(WINNERS)
+        )
 
     def _plan_component(self, component: Component) -> PlannedComponent | None:
         """Decide where all of a component goes; each thing in the way is a finding."""
@@ -183,10 +227,23 @@ class _Application:
             return None
         keys = self._try(lambda: plan_registry(self.store, manifest, texts))
         flags = self._try(lambda: (self._flags(component),))
-        backups = self._try(lambda: self._backups(component, files))
+        backups = self._try(partial(self._backups, component, files))
         if keys is None or flags is None or backups is None:
             return None
+        files = self._try(partial(self._without_older_names, component, files)) or files
         return PlannedComponent(component, files, keys, *flags[0], backups)
+
+    def _without_older_names(self, component: Component, files: PlannedFiles) -> PlannedFiles:
+        """The files, and which names the version in use so far has in the system besides."""
+        version = self.store.version_in_use(component.identity)
+        if component.state < PackageState.INSTALLED or component.manifest.is_deployment:
+            return files
+        if version is None or version >= component.identity.version:
+            return files
+        older = replace(component.identity, version=version)
+        if not self.draft.exists(self.store.manifest_path(keyform(older))):
+            return files  # which is damage that is told elsewhere
+        return without_names_of(self.store, self.reader.stored(older)[1], files)
 
     def _flags(self, component: Component) -> tuple[int | None, int]:
         has_files = bool(component.manifest.files)
@@ -209,7 +266,7 @@ class _Application:
         }
 
     def _servicing_stack(self, identity: AssemblyIdentity) -> None:
-        if "servicingstack" in identity.name.lower() and not self.store.has_component(identity):
+        if is_stack(identity) and not self.store.has_component(identity):
             text = f"{identity.name} {identity.version} would replace the servicing stack"
             self._refuse("servicing-stack", text)
 
@@ -222,21 +279,11 @@ class _Application:
             self._refuse("image-damaged", text)
 
     def _newer_components(self, selection: Selection) -> Iterator[Finding]:
-        """An update all of whose components are there in higher versions is superseded."""
-        found = [
-            self._is_newer_there(component.identity)
-            for component in selection.components.values()
-            if not component.manifest.is_deployment
-        ]
-        if found and all(found):
-            text = f"the image has all {len(found)} components in higher versions"
-            yield Finding(Verdict.SUPERSEDED, "superseded", text)
-
-    def _is_newer_there(self, identity: AssemblyIdentity) -> bool:
-        """Whether the image has a higher version; those side by side count by branch."""
-        winner = self.store.winning_version(identity)
-        installed = self.store.installed_versions(identity) if identity.is_alone else ()
-        return any(one > identity.version for one in (winner, *installed) if one)
+        """Why an update brings nothing that the image has not: it is superseded."""
+        found = selection.components.values()
+        components = [one.identity for one in found if not one.manifest.is_deployment]
+        yield from newer_components(self.store, components)
+        yield from stack_reached(self.store, components)
 
     def _write(
         self, plan: Plan, selection: Selection, components: list[PlannedComponent]
@@ -256,8 +303,10 @@ class _Application:
 
     def _summary(self, plan: Plan) -> str:
         top = plan.packages[0]
-        state = "installed" if top.target >= PackageState.INSTALLED else "staged"
-        return f"{top.identity.package_name} is {state}, {len(plan.packages)} packages written"
+        staged = " is staged only" if top.target < PackageState.INSTALLED else ""
+        below = len(plan.packages) - 1
+        more = f", with {below} of its packages" if below else ""
+        return f"{top.identity.package_name}{staged}{more}"
 
     def _try(self, step: Callable[[], _T]) -> _T | None:
         """The result of a step, None with a finding if something is in the way."""

@@ -4,7 +4,6 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from wimsmith.offline.components.applicability import PackagePlan
 from wimsmith.offline.components.store.draft import Draft, File
 from wimsmith.offline.components.store.lookups import (
     CATALOGS,
@@ -18,6 +17,7 @@ from wimsmith.offline.components.store.lookups import (
 from wimsmith.offline.components.store.siblings import Siblings
 from wimsmith.offline.facts import PackageState
 from wimsmith.offline.packages.package import PackageFile
+from wimsmith.offline.planning.applicability import PackagePlan
 from wimsmith.offline.registry.values import ValueType, encode_dword, encode_text
 
 log = logging.getLogger("wimsmith.offline")
@@ -94,7 +94,7 @@ def write_package_key(
     top: PackagePlan,
     facts: InstallFacts,
 ) -> int:
-    """Write the key of a package with its owner and the states of its updates.
+    """Write the key of a package with its owners and the states of its updates.
 
     `top` is the package that was asked for, which may own all below it.
 
@@ -125,8 +125,8 @@ def write_package_key(
     for value_name, number in numbers.items():
         software.set_value(key, value_name, ValueType.DWORD, encode_dword(number))
     owner = siblings.owner_flag(is_top_level=plan.depth == 0) << 16 | state
-    owner_name = (top.identity if siblings.owner_is_top else plan.owner).package_name
-    software.set_value(rf"{key}\Owners", owner_name, ValueType.DWORD, encode_dword(owner))
+    for one in (top.identity,) if siblings.owner_is_top else plan.owners:
+        software.set_value(rf"{key}\Owners", one.package_name, ValueType.DWORD, encode_dword(owner))
     for update in plan.updates:
         known = store.update_state(name, update.update.name) or PackageState.ABSENT
         data = encode_dword(max(update.state, known))

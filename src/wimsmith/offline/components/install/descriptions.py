@@ -2,18 +2,28 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from wimsmith.errors import DamagedInput, NotFound, NotSupported, UnknownAlias
+from wimsmith.offline import paths
 from wimsmith.offline.components.install.destinations import Places
 from wimsmith.offline.components.install.macros import Expander, string_tables
 from wimsmith.offline.components.store.basemanifest import ManifestReader
+from wimsmith.offline.components.store.draft import Draft
 from wimsmith.offline.components.store.lookups import Store
 from wimsmith.offline.manifests.component import ComponentManifest
 from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import keyform
-from wimsmith.offline.security import FILE_RIGHTS, KEY_RIGHTS, is_inherit, stored_descriptor
+from wimsmith.offline.security import (
+    FILE_RIGHTS,
+    KEY_RIGHTS,
+    completed,
+    is_inherit,
+    stored_descriptor,
+)
 
 _RESOURCES = "Resources"
+_KNOWN_HINTS = frozenset(["", "replace"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +101,31 @@ def file_descriptor(
     Raises:
         NotSupported: `calibration:security`, it cannot be compiled and nothing is replaced.
     """
+    old = store.draft.find(replaced) if replaced else None
     try:
-        return _descriptor(manifest, name, FILE_RIGHTS)
+        found = _descriptor(manifest, name, FILE_RIGHTS)
     except UnknownAlias as error:
-        old = store.draft.find(replaced) if replaced else None
         if old is None or old.security is None:
             raise _no_descriptor(manifest, name, str(error)) from error
         return Descriptor(old.security)
+    if found.data is None:
+        return found
+    like = old.security if old else _security_above(store.draft, replaced)
+    return replace(found, data=completed(found.data, like))
+
+
+def _security_above(draft: Draft, path: str) -> bytes | None:
+    """The descriptor of the nearest folder above a path."""
+    while path:
+        path = paths.parent(path)
+        above = draft.find(path)
+        if above is not None:
+            return above.security
+    return None
 
 
 def key_descriptor(manifest: ComponentManifest, name: str | None) -> Descriptor:
-    """Descriptor of a registry key.
+    """Descriptor of a registry key; it may name no owner.
 
     Raises:
         NotSupported: `calibration:security`, it cannot be compiled.
@@ -120,9 +144,19 @@ def _descriptor(
     definition = manifest.security_descriptors.get(name)
     if definition is None:
         raise UnknownAlias(f"{name} is not defined in {keyform(manifest.identity)}")
+    if definition.operation_hint.lower() not in _KNOWN_HINTS:
+        hint = definition.operation_hint[:60]
+        about = f"{keyform(manifest.identity)}: the hint {hint!r} on the descriptor {name}"
+        raise NotSupported("advanced-new:securityDescriptorDefinition/operationHint", about)
     if is_inherit(definition.sddl):
         return Descriptor(inherits=True)
-    return Descriptor(stored_descriptor(definition.sddl, rights))
+    return Descriptor(_compiled(definition.sddl, for_key=rights is KEY_RIGHTS))
+
+
+@lru_cache(maxsize=256)
+def _compiled(sddl: str, *, for_key: bool) -> bytes:
+    """The descriptor of an SDDL text; manifests have a handful of them between them."""
+    return stored_descriptor(sddl, KEY_RIGHTS if for_key else FILE_RIGHTS)
 
 
 def _no_descriptor(manifest: ComponentManifest, name: str | None, text: str) -> NotSupported:

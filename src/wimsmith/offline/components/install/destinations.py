@@ -108,7 +108,13 @@ class Places:
 
 
 def is_redirected(component_architecture: str, image_architecture: str) -> bool:
-    """Whether a component sees the folders and keys kept for 32-bit programs."""
+    """Whether a component sees the folders and keys kept for 32-bit programs.
+
+    Raises:
+        NotSupported: `macro`, it is one of 32-bit ARM, which has other ones for itself.
+    """
+    if (component_architecture.lower(), image_architecture.lower()) == ("arm", "arm64"):
+        raise NotSupported("macro", "where 32-bit ARM components see their folders is not certain")
     return (
         component_architecture.lower() in _WOW_ARCHITECTURES and image_architecture.lower() != "x86"
     )

@@ -1,10 +1,12 @@
 """Files and directories of a component: what they become in the image, and writing them."""
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from wimsmith.errors import NotSupported, Untrusted
 from wimsmith.offline import paths
@@ -19,20 +21,31 @@ from wimsmith.offline.components.store.draft import Draft
 from wimsmith.offline.components.store.lookups import Store
 from wimsmith.offline.image import HIVE_PATHS
 from wimsmith.offline.manifests.component import ComponentFile, ComponentManifest, FileHash
+from wimsmith.offline.manifests.names import keyform
 from wimsmith.offline.packages.containers.cabinet import CabinetFile
-from wimsmith.offline.packages.package import ExpandedPackage
 from wimsmith.offline.registry.logs import LOG_SUFFIXES
 from wimsmith.offline.security import inherit
 
+log = logging.getLogger("wimsmith.offline")
+
 _COPY_BYTES = 1 << 20
+_STORE = ("WinSxS", "servicing/Packages")
 _ATTRIBUTES = {"readonly": 0x1, "hidden": 0x2, "system": 0x4, "archive": 0x20, "normal": 0x20}
 _ARCHIVE = 0x20
+_NOT_WRITEABLE = frozenset(["", "notwriteable", "notwritable"])
 _FURTHER_HIVES = ("Windows/System32/config/SAM", "Windows/System32/config/SECURITY")
 _HIVE_FILES = frozenset(
     paths.fold(path + suffix)
     for path in (*HIVE_PATHS.values(), *_FURTHER_HIVES)
     for suffix in ("", *LOG_SUFFIXES)
 )
+
+
+class Payload(Protocol):
+    """Where the bytes of a component's files are: an update has them, or the store itself."""
+
+    def payload_of(self, keyform: str, file: ComponentFile) -> CabinetFile:
+        """The file that holds the bytes of a payload file of a component."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +73,50 @@ class PlannedDirectory:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFiles:
-    """All files and directories of one component."""
+    """All files and directories of one component.
+
+    `left` are names in the system, each with the file in the store that it is a name of, which the
+    version in use so far has and this one has not.
+    """
 
     files: tuple[PlannedFile, ...] = ()
     directories: tuple[PlannedDirectory, ...] = ()
+    left: tuple[tuple[str, str], ...] = ()
 
 
 def plan_files(
-    store: Store, manifest: ComponentManifest, package: ExpandedPackage, key: str
+    store: Store, manifest: ComponentManifest, package: Payload, key: str
 ) -> PlannedFiles:
     """Decide where everything of a component goes, without writing.
 
     Raises:
-        NotSupported: `macro`, `calibration:security`, or an attribute that is not known.
+        NotSupported: `macro`, `calibration:security`, `destination-link`, or an attribute that is
+            not known.
         DamagedPackage: a payload file is missing.
         UnsafePath: a name that Windows would not accept.
     """
     seen = places(store, manifest.identity)
     files = tuple(_file(store, manifest, package, key, one, seen) for one in manifest.files)
     return PlannedFiles(files, tuple(_directories(store, manifest, seen)))
+
+
+def without_names_of(store: Store, older: ComponentManifest, plan: PlannedFiles) -> PlannedFiles:
+    """The plan with the names that the version `older` has in the system and this one has not.
+
+    Raises:
+        NotSupported: `macro`, a place of the older version is not known.
+        UnsafePath: a name that Windows would not accept.
+    """
+    folder = store.payload_path(keyform(older.identity))
+    seen = places(store, older.identity)
+    kept = {paths.fold(link) for file in plan.files for link in file.links}
+    left = [
+        (link, paths.join(folder, file.name))
+        for file in older.files
+        for link in _links(file, seen)
+        if paths.fold(link) not in kept
+    ]
+    return replace(plan, left=tuple(dict.fromkeys(left)))
 
 
 def write_payload(draft: Draft, component: Component, plan: PlannedFiles) -> None:
@@ -118,6 +156,15 @@ def write_links(draft: Draft, plan: PlannedFiles) -> None:
             if file.descriptor.inherits and number == 0:
                 _take_over(draft, file.path, paths.parent(link))
             draft.link(link, file.path)
+
+
+def remove_names(draft: Draft, plan: PlannedFiles) -> None:
+    """Take away the names of a version that is in use no longer, where they are still its own."""
+    for link, stored in plan.left:
+        found = draft.find(link)
+        if found is not None and found is draft.find(stored):
+            log.info("%s is gone: the component has it no longer", link)
+            draft.remove(link)
 
 
 def write_backups(
@@ -168,14 +215,20 @@ def _check_digest(key: str, file: PlannedFile) -> None:
 def _file(
     store: Store,
     manifest: ComponentManifest,
-    package: ExpandedPackage,
+    package: Payload,
     key: str,
     file: ComponentFile,
     seen: Places,
 ) -> PlannedFile:
+    if file.writeable_type.lower() not in _NOT_WRITEABLE:
+        kind = file.writeable_type[:60]
+        text = f"{key}/{file.name} may change on the running system ({kind!r})"
+        raise NotSupported("advanced-new:file/writeableType", text)
     if file.hash is None:
         raise Untrusted("payload-hash", f"{key}/{file.name} has no digest in its manifest")
     links = tuple(dict.fromkeys(_links(file, seen)))
+    for link in links:
+        _check_destination(store.draft, link)
     return PlannedFile(
         name=file.name,
         source=package.payload_of(key, file),
@@ -191,16 +244,32 @@ def _file(
 
 def _links(file: ComponentFile, seen: Places) -> Iterator[str]:
     if file.destination_path:
-        yield _no_hive(paths.join(seen.in_image(file.destination_path), file.name))
+        yield _allowed(paths.join(seen.in_image(file.destination_path), file.name), seen)
     for link in file.links:
-        yield _no_hive(seen.in_image(link))
+        yield _allowed(seen.in_image(link), seen)
 
 
-def _no_hive(path: str) -> str:
-    """Hives are changed value by value; a package that brings a whole one is not understood."""
-    if paths.fold(path) in _HIVE_FILES:
+def _allowed(path: str, seen: Places) -> str:
+    """The path, if it is one that components have names in.
+
+    Hives are changed value by value, and the store only by servicing; a package that brings a
+    file of theirs is not understood.
+    """
+    folded = paths.fold(path)
+    if folded in _HIVE_FILES:
         raise NotSupported("hive", f"the file {path} is a registry hive")
+    windows = seen.online_path("runtime.windows")[2:]
+    if folded.startswith(tuple(f"{paths.fold(paths.join(windows, one))}/" for one in _STORE)):
+        raise NotSupported("store-destination", f"the file {path} is in the component store")
     return path
+
+
+def _check_destination(draft: Draft, path: str) -> None:
+    """Windows opens what stands at a destination, and nothing here follows a link as it would."""
+    found = draft.find(path)
+    if found is not None and found.is_link and not found.is_directory:
+        text = f"{path} is a link or other reparse point; the update brings a file of this name"
+        raise NotSupported("destination-link", text)
 
 
 def _directories(

@@ -12,7 +12,8 @@ from wimsmith.offline.components.store.draft import Draft
 from wimsmith.offline.components.store.lookups import Store
 from wimsmith.offline.manifests.component import ComponentManifest, RegistryKey, RegistryValue
 from wimsmith.offline.manifests.names import keyform
-from wimsmith.offline.registry.values import Value
+from wimsmith.offline.registry.values import Value, ValueType
+from wimsmith.offline.security import completed
 
 log = logging.getLogger("wimsmith.offline")
 
@@ -44,7 +45,7 @@ def plan_registry(
     """Decide where every key and value of a component goes, without writing.
 
     Raises:
-        NotSupported: `hive`, `wow64-key`, `macro` or `calibration:security`.
+        NotSupported: `hive`, `wow64-key`, `macro`, `registry-link` or `calibration:security`.
         DamagedManifest: a value is not of its type.
     """
     return tuple(_key(store, manifest, expander, one) for one in manifest.registry_keys)
@@ -60,7 +61,10 @@ def write_registry(draft: Draft, keys: Iterable[PlannedKey]) -> None:
     for key in sorted(keys, key=lambda one: (one.is_owner, one.path.count("\\"))):
         hive = draft.hive(key.hive)
         keeps = not key.is_owner and hive.exists(key.path)
-        hive.create_key(key.path, None if keeps else key.descriptor.data)
+        security = None if keeps else key.descriptor.data
+        if security is not None:
+            security = completed(security, hive.security(key.path))
+        hive.create_key(key.path, security)
     for key in keys:
         hive = draft.hive(key.hive)
         for planned in key.values:
@@ -82,6 +86,9 @@ def _key(
     )
     if not store.draft.has_hive(target.hive):
         raise NotSupported("image-damaged", f"the image has no hive {target.hive}")
+    if store.draft.hive(target.hive).is_link(target.path):
+        text = f"{target.hive}\\{target.path} leads over a key that is a link"
+        raise NotSupported("registry-link", text)
     return PlannedKey(
         hive=target.hive,
         path=target.path,
@@ -103,9 +110,12 @@ def _value(
     except DamagedManifest as error:
         where = f"{keyform(manifest.identity)}: {key.key_name}, value {value.name!r}"
         raise DamagedManifest(f"{where}: {error}") from error
+    if stored.type == ValueType.LINK:
+        about = f"{keyform(manifest.identity)}: {key.key_name} is a link to another key"
+        raise NotSupported("registry-link", about)
     hint = value.operation_hint.lower()
     if hint not in _KNOWN_HINTS:
-        about = f"{keyform(manifest.identity)}: the hint {hint[:60]!r} on how to write a value"
+        about = f"{keyform(manifest.identity)}: the hint {hint[:60]!r} for a value that is there"
         raise NotSupported("advanced-new:registryValue/operationHint", about)
     replaces = hint == "replace"
     return PlannedValue(stored, keeps_existing=value.mutable and not replaces)

@@ -8,7 +8,15 @@ import hashlib
 from collections.abc import Iterable
 
 from wimsmith.errors import NotFound, SelfCheckFailed
-from wimsmith.offline.changes import ChangeSet, Link, PutFile, SetValue
+from wimsmith.offline.changes import (
+    ChangeSet,
+    DeleteKey,
+    DeleteValue,
+    Link,
+    PutFile,
+    Remove,
+    SetValue,
+)
 from wimsmith.offline.components.install.cbs import catalog_path
 from wimsmith.offline.components.install.descriptions import Component
 from wimsmith.offline.components.install.files import PlannedFiles
@@ -35,6 +43,8 @@ def check_changes(draft: Draft, changes: ChangeSet) -> None:
         elif isinstance(edit, Link):
             file = draft.find(edit.path)
             _expect(file is not None and file is draft.find(edit.target), f"the link {edit.path}")
+        elif isinstance(edit, Remove):
+            _expect(not draft.exists(edit.path), f"that {edit.path} is gone")
     _expect(not changes.missing_content(), "all content at hand")
     _check_values(draft, changes)
 
@@ -56,13 +66,20 @@ def check_closure(
 
 
 def _check_values(draft: Draft, changes: ChangeSet) -> None:
-    last: dict[tuple[str, str, str], SetValue] = {}
+    """What was set last is there, and what was deleted last is not."""
+    last: dict[tuple[str, str], dict[str, SetValue | DeleteValue]] = {}
     for edit in changes.registry:
-        if isinstance(edit, SetValue):
-            last[edit.hive, fold(edit.key), fold(edit.name)] = edit
-    for edit in last.values():
+        if isinstance(edit, SetValue | DeleteValue):
+            last.setdefault((edit.hive, fold(edit.key)), {})[fold(edit.name)] = edit
+        elif isinstance(edit, DeleteKey):
+            below = fold(edit.key) + "\\"
+            for place in [one for one in last if one[0] == edit.hive]:
+                if (place[1] + "\\").startswith(below):
+                    del last[place]
+    for edit in (edit for edits in last.values() for edit in edits.values()):
         found = draft.hive(edit.hive).value(edit.key, edit.name)
-        same = found is not None and (found.type, found.data) == (edit.type, edit.data)
+        wanted = (edit.type, edit.data) if isinstance(edit, SetValue) else None
+        same = (None if found is None else (found.type, found.data)) == wanted
         _expect(same, f"the value {edit.name!r} of {edit.hive}\\{edit.key}")
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from wimsmith.errors import DamagedPackage, NotSupported, Untrusted
-from wimsmith.offline.components.applicability import PackagePlan, Plan, UpdatePlan
 from wimsmith.offline.components.install.descriptions import Component
 from wimsmith.offline.components.store.basemanifest import ManifestReader
 from wimsmith.offline.components.store.lookups import Store
@@ -14,6 +13,7 @@ from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import deployment_key, keyform
 from wimsmith.offline.packages.package import ExpandedPackage
 from wimsmith.offline.packages.trust.catalog import Catalog
+from wimsmith.offline.planning.applicability import PackagePlan, Plan, UpdatePlan
 
 _MAX_DEPTH = 16
 

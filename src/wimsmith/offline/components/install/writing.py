@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wimsmith.offline.components.applicability import Plan
 from wimsmith.offline.components.install.cbs import (
     InstallFacts,
     Neighbours,
@@ -15,10 +14,13 @@ from wimsmith.offline.components.install.cbs import (
     write_package_index,
     write_package_key,
 )
+from wimsmith.offline.components.install.conflicts import check_conflicts
 from wimsmith.offline.components.install.descriptions import Component
+from wimsmith.offline.components.install.detections import write_detections
 from wimsmith.offline.components.install.files import (
     PlannedFiles,
     is_stored,
+    remove_names,
     write_backups,
     write_directories,
     write_links,
@@ -26,32 +28,31 @@ from wimsmith.offline.components.install.files import (
 )
 from wimsmith.offline.components.install.registry import PlannedKey, write_registry
 from wimsmith.offline.components.install.source import Deployment, Selection
+from wimsmith.offline.components.store import winners
 from wimsmith.offline.components.store.draft import Draft
 from wimsmith.offline.components.store.lookups import (
     CATALOGS,
     COMPONENTS,
     DEPLOYMENTS,
-    WINNERS,
     Store,
 )
 from wimsmith.offline.components.store.references import Reference
 from wimsmith.offline.components.store.siblings import Siblings, ThumbprintRule
 from wimsmith.offline.facts import PackageState
-from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
+from wimsmith.offline.manifests.identity import AssemblyIdentity
 from wimsmith.offline.manifests.names import (
     file_value_name,
     identity_string,
-    keyform_without_version,
     reference_value_name,
 )
 from wimsmith.offline.packages.package import ExpandedPackage, PackageFile
+from wimsmith.offline.planning.applicability import Plan
 from wimsmith.offline.progress import Event, Progress
 from wimsmith.offline.registry.values import ValueType, encode_dword, encode_text
 
 log = logging.getLogger("wimsmith.offline")
 
 _BOOT_RECOVERY = "BootRecovery"
-_WINS = b"\x01"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ class Writer:
         """Write everything of an update into the draft.
 
         Raises:
-            NotSupported: `calibration:...`, siblings do not show a value.
+            NotSupported: `calibration:...`, siblings do not show a value; `ambiguous:...`, two
+                components claim one place.
             Untrusted: payload that is not what its manifest says.
             PathConflict: a file stands where a directory belongs, or the other way round.
         """
@@ -107,11 +109,14 @@ class Writer:
         for planned in components:
             self._enter_winner(planned.component)
         winning = [one for one in components if self._wins(one.component)]
+        check_conflicts(winning)
         write_directories(self.draft, (one.files for one in winning))
         write_registry(self.draft, (key for one in winning for key in one.registry))
         for done, planned in enumerate(winning, 1):
             self._project(planned)
             progress(Event("install components", done, len(winning)))
+        for planned in winning:
+            remove_names(self.draft, planned.files)
         for deployment in selection.deployments:
             self._deployment(deployment)
         self._packages(plan)
@@ -178,25 +183,13 @@ class Writer:
             return
         if component.manifest.is_deployment and not self.siblings.deployments_win:
             return
-        identity, software = component.identity, self.store.software
-        family = rf"{WINNERS}\{keyform_without_version(identity)}"
-        branch = rf"{family}\{identity.version.branch}"
-        winner = max(self.store.winning_version(identity) or identity.version, identity.version)
-        software.set_value(branch, str(identity.version), ValueType.BINARY, _WINS)
-        software.set_value(branch, "", ValueType.SZ, encode_text(str(winner)))
-        highest = _highest_branch(list(software.subkeys(family)), identity)
-        software.set_value(family, "", ValueType.SZ, encode_text(highest))
+        winners.enter(self.store, component.identity)
 
     def _wins(self, component: Component) -> bool:
         if component.state < PackageState.INSTALLED or component.manifest.is_deployment:
             return False
         identity = component.identity
-        if self.store.winning_version(identity) != identity.version:
-            return False
-        return not identity.is_alone or self.store.winning_branch(identity) in {
-            None,
-            identity.version.branch,
-        }
+        return identity.version in winners.shown(self.store, identity)
 
     def _project(self, planned: PlannedComponent) -> None:
         """The files that a winning component shows outside the store."""
@@ -243,6 +236,7 @@ class Writer:
             touched.append(package.identity.package_name)
             if state >= PackageState.INSTALLED:
                 touched += supersede_older(self.store, package)
+        write_detections(self.siblings.store, self.store, plan.packages)
         drop_caches(self.store, touched)
 
     def _package_file(self, identity: AssemblyIdentity) -> PackageFile:
@@ -259,13 +253,3 @@ def is_boot_recovery(component: Component) -> bool:
 def _marks(state: int) -> tuple[str, ...]:
     """Pinned and staged, and installed where the deployment gets as far as that."""
     return ("p!", "s!", "i!") if state >= PackageState.INSTALLED else ("p!", "s!")
-
-
-def _highest_branch(branches: list[str], identity: AssemblyIdentity) -> str:
-    """The highest `major.minor`, by number."""
-    versions = [identity.version]
-    for branch in branches:
-        parts = branch.split(".")
-        if len(parts) == 2 and all(part.isdecimal() and int(part) < 1 << 16 for part in parts):
-            versions.append(Version(int(parts[0]), int(parts[1]), 0, 0))
-    return max(versions, key=lambda one: (one.major, one.minor)).branch

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 
 from wimsmith.errors import DamagedInput, DamagedManifest, NotFound, NotSupported, Untrusted
+from wimsmith.offline.components.store.expansion import Expander, StoredManifest
 from wimsmith.offline.components.store.lookups import WINSXS, Store
 from wimsmith.offline.components.store.view import View
 from wimsmith.offline.manifests.component import ComponentManifest, parse_component
@@ -31,8 +32,9 @@ class ManifestReader:
     def __init__(self, store: Store) -> None:
         """Nothing is read before it is needed."""
         self._store = store
-        self._proved: bytes | None = None
+        self._expander = Expander(lambda: self._candidates, self._stated)
         self._refusal: NotSupported | None = None
+        self._last: tuple[AssemblyIdentity, bytes, ComponentManifest] | None = None
 
     def base_for(self, package: ExpandedPackage) -> bytes | None:
         """The base text that the manifests of `package` need, None if all are plain XML.
@@ -43,31 +45,36 @@ class ManifestReader:
         if self._refusal is not None:
             raise self._refusal
         compressed = [one.keyform for one in package.manifests.values() if one.compressed]
-        if not compressed or self._proved is not None:
-            return self._proved
+        if not compressed or self._expander.base is not None:
+            return self._expander.base
         for candidate in self._candidates:
             if any(_fits(package, key, candidate) for key in compressed[:_TRIED]):
-                self._proved = candidate
+                self._expander.base = candidate
                 return candidate
         if self._proved_by_image():
-            return self._proved
+            return self._expander.base
         self._refusal = _no_base(len(self._candidates))
         raise self._refusal
+
+    def many(self, keys: Iterable[str]) -> Iterator[StoredManifest]:
+        """Manifests of components by their keyforms, those that the store has, in any order.
+
+        Raises: as `Expander.read`, and DamagedWim.
+        """
+        paths = {self._store.manifest_path(key): key for key in keys}
+        stored = self._store.draft.read_many(paths)
+        return self._expander.read((paths[path], data) for path, data in stored)
 
     def _proved_by_image(self) -> bool:
         """Whether a manifest of the image itself shows the base: then it is the package's fault."""
         folder = f"{self._store.image.windows}/{WINSXS}/Manifests"
-        for name in self._store.draft.names_in(folder)[:_TRIED] if self._candidates else ():
-            key = name.rpartition(".")[0]
-            data = self._store.draft.read(f"{folder}/{name}")
-            digest = self._store.component_value(key, "S256H")
-            if is_dcm(data) and digest is not None:
-                try:
-                    self._expanded(key, data, digest.data)
-                except (DamagedInput, NotSupported):
-                    continue
-                return True
-        return False
+        names = self._store.draft.names_in(folder)[:_TRIED] if self._candidates else ()
+        stored = ((name, self._store.draft.read(f"{folder}/{name}")) for name in names)
+        return self._expander.proves(
+            (data, digest)
+            for name, data in stored
+            if is_dcm(data) and (digest := self._stated(name.rpartition(".")[0]))
+        )
 
     def stored(self, identity: AssemblyIdentity) -> tuple[bytes, ComponentManifest]:
         """XML of a manifest in the store of the image, and its meaning.
@@ -77,28 +84,32 @@ class ManifestReader:
             DamagedManifest: it is not what the store says that it is.
             NotSupported: `calibration:base-manifest`.
         """
-        key = keyform(identity)
-        data = self._store.draft.read(self._store.manifest_path(key))
-        digest = self._store.component_value(key, "S256H")
-        if is_dcm(data):
-            data = self._expanded(key, data, digest.data if digest else b"")
-        elif digest is not None and hashlib.sha256(data).digest() != digest.data:
-            raise DamagedManifest(f"{key}: not the manifest that the store states by hash")
-        return data, parse_component(data)
+        if self._last is None or self._last[0] != identity:
+            data = self.text(identity)
+            self._last = (identity, data, parse_component(data))
+        return self._last[1:]
 
-    def _expanded(self, key: str, data: bytes, digest: bytes) -> bytes:
-        proved = () if self._proved is None else (self._proved,)
-        for candidate in proved or self._candidates:
-            try:
-                expanded = expand_dcm(data, candidate)
-            except DamagedInput:
-                continue
-            if hashlib.sha256(expanded).digest() == digest:
-                self._proved = candidate
-                return expanded
-        if proved:
+    def text(self, identity: AssemblyIdentity) -> bytes:
+        """XML of a manifest in the store of the image; raises as `stored` does."""
+        key = keyform(identity)
+        return self._expanded(key, self._store.draft.read(self._store.manifest_path(key)))
+
+    def _expanded(self, key: str, data: bytes) -> bytes:
+        digest = self._stated(key)
+        if is_dcm(data):
+            if not self._expander.proves([(data, digest or b"")]):
+                raise _no_base(len(self._candidates))
+            assert self._expander.base is not None, "it is proved"
+            data = expand_dcm(data, self._expander.base)
+            digest = digest or b""
+        if digest is not None and hashlib.sha256(data).digest() != digest:
             raise DamagedManifest(f"{key}: not the manifest that the store states by hash")
-        raise _no_base(len(self._candidates))
+        return data
+
+    def _stated(self, key: str) -> bytes | None:
+        """The SHA-256 that the store has for the XML of a manifest."""
+        value = self._store.component_value(key, "S256H")
+        return value.data if value else None
 
     @cached_property
     def _candidates(self) -> tuple[bytes, ...]:

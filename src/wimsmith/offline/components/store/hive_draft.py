@@ -37,8 +37,30 @@ class HiveDraft:
         self._below: dict[str, dict[str, str]] = {}
         self._hidden: set[str] = set()
 
+    def check(self) -> None:
+        """Read all of the hive as it is without the edits, and check that it is consistent.
+
+        Raises:
+            DamagedHive: cells used twice, wrong counts, unsorted lists...
+        """
+        self._hive.check()
+
     def exists(self, path: str) -> bool:
         return fold(path) in self._pending or self._base(path) is not None
+
+    def security(self, path: str) -> bytes | None:
+        """The descriptor, in the hive as it was, of the key at `path` or the next one above."""
+        while True:
+            base = self._base(path)
+            if base is not None or not path:
+                return base.security if base else None
+            path = path.rpartition("\\")[0]
+
+    def is_link(self, path: str) -> bool:
+        """Whether the key at `path`, or one above it, is a link to another key."""
+        names = split_path(path)
+        keys = (self._base("\\".join(names[:end])) for end in range(1, len(names) + 1))
+        return any(key is not None and key.is_link for key in keys)
 
     def value(self, path: str, name: str = "") -> Value | None:
         """A value of the key at `path`, if both are there; "" is the default value."""

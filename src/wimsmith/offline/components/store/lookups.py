@@ -5,7 +5,7 @@ Everything is read through a `Draft`, so an update sees what it has written itse
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 from wimsmith.errors import DamagedHive, DamagedManifest
 from wimsmith.offline.components.store.draft import Draft
@@ -17,7 +17,8 @@ from wimsmith.offline.manifests.identity import (
     parse_package_name,
 )
 from wimsmith.offline.manifests.names import keyform, keyform_without_version
-from wimsmith.offline.registry.values import Value
+from wimsmith.offline.planning.state import Image, StoredPackage
+from wimsmith.offline.registry.values import Value, ValueType
 
 CBS = r"Microsoft\Windows\CurrentVersion\Component Based Servicing"
 PACKAGES = rf"{CBS}\Packages"
@@ -35,40 +36,10 @@ _STACK_TOKEN = "31bf3856ad364e35"  # noqa: S105 - a public key token, known to e
 _ARCHITECTURES = {"AMD64": "amd64", "X86": "x86", "ARM64": "arm64", "ARM": "arm"}
 _ENVIRONMENT = r"Control\Session Manager\Environment"
 _LANGUAGES = r"Control\MUI\UILanguages"
+_NLS_LANGUAGE = r"Control\Nls\Language"
 _LANGUAGE_PACK = re.compile(r"microsoft-windows-.*languagepack-package", re.IGNORECASE)
+_BUILD = re.compile(r"\d{1,5}", re.ASCII)
 _VERSION_TEXT = re.compile(r"\d+\.\d+\.\d+\.\d+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredPackage:
-    """A package that the image knows, and the state it is in."""
-
-    identity: AssemblyIdentity
-    name: str
-    state: int
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    r"""What the rules need to know of the image as a whole.
-
-    `system_root` is the Windows folder of the running system, such as `C:\Windows`; `windows`
-    the same folder inside the image. `languages` is empty where the image does not say.
-    """
-
-    major: int
-    minor: int
-    build: int
-    architecture: str
-    system_root: str
-    windows: str
-    control_set: str
-    languages: tuple[str, ...]
-
-    @property
-    def is_modern(self) -> bool:
-        """Whether versions are compared in the three parts of Windows 10 and later."""
-        return self.major >= 10
 
 
 class Store:
@@ -78,6 +49,9 @@ class Store:
         """Read the facts of the image; raises DamagedHive or NotFound if they are not there."""
         self.draft = draft
         self.software = draft.hive("SOFTWARE")
+        for name in ("SYSTEM", "COMPONENTS"):
+            if not draft.has_hive(name):
+                raise DamagedHive(f"the image has no hive {name}")
         self.components = draft.hive("COMPONENTS")
         self._families: dict[tuple[str, str, str, str], dict[str, StoredPackage]] | None = None
         self.image = _image(draft)
@@ -101,10 +75,19 @@ class Store:
         family = self._index().setdefault(identity.family, {})
         family[str(identity.version)] = StoredPackage(identity, name, state)
 
+    def forget_package(self, identity: AssemblyIdentity) -> None:
+        """Take note that a package is gone."""
+        self._index().get(identity.family, {}).pop(str(identity.version), None)
+
     def update_state(self, package_name: str, update_name: str) -> int | None:
         """State of an update of a package, None where the image does not say."""
         value = self.software.value(rf"{PACKAGES}\{package_name}\Updates", update_name)
         return None if value is None else value.dword()
+
+    def update_states(self, package_name: str) -> dict[str, int]:
+        """States of all updates of a package that the image tells, by their names."""
+        values = self.software.values(rf"{PACKAGES}\{package_name}\Updates")
+        return {value.name: value.dword() for value in values}
 
     def winning_version(self, identity: AssemblyIdentity) -> Version | None:
         """The version that wins in the branch (`major.minor`) of a component."""
@@ -117,16 +100,22 @@ class Store:
         value = self.software.value(rf"{WINNERS}\{keyform_without_version(identity)}")
         return value.text() if value and value.text() else None
 
+    def version_in_use(self, identity: AssemblyIdentity) -> Version | None:
+        """The version of a component that shows itself; of those side by side, in its branch."""
+        branch = self.winning_branch(identity) if identity.is_alone else None
+        if branch is None:
+            return self.winning_version(identity)
+        version = _version_in_hive(f"{branch}.0.0")
+        return self.winning_version(replace(identity, version=version))
+
     def installed_versions(self, identity: AssemblyIdentity) -> tuple[Version, ...]:
         """All installed versions of a component family, lowest first."""
-        family = rf"{WINNERS}\{keyform_without_version(identity)}"
-        names = [
-            value.name
-            for branch in self.software.subkeys(family)
-            for value in self.software.values(rf"{family}\{branch}")
-            if _VERSION_TEXT.fullmatch(value.name)
-        ]
-        return tuple(sorted({_version_in_hive(name) for name in names}))
+        return self._versions_in(keyform_without_version(identity))
+
+    def component_families(self) -> Iterator[tuple[str, tuple[Version, ...]]]:
+        """Keyforms without version of all families, with their installed versions."""
+        for family in self.software.subkeys(WINNERS):
+            yield family, self._versions_in(family)
 
     def component_value(self, key: str, name: str) -> Value | None:
         """A value of a component's key in the COMPONENTS hive."""
@@ -155,6 +144,16 @@ class Store:
         )
         versions = self.installed_versions(stack)
         return versions[-1] if versions else None
+
+    def _versions_in(self, family: str) -> tuple[Version, ...]:
+        key = rf"{WINNERS}\{family}"
+        names = [
+            value.name
+            for branch in self.software.subkeys(key)
+            for value in self.software.values(rf"{key}\{branch}")
+            if _VERSION_TEXT.fullmatch(value.name)
+        ]
+        return tuple(sorted({_version_in_hive(name) for name in names}))
 
     def _index(self) -> dict[tuple[str, str, str, str], dict[str, StoredPackage]]:
         if self._families is None:
@@ -193,6 +192,16 @@ def parse_identity_string(text: str) -> AssemblyIdentity:
     return identity_from_attributes(attributes)
 
 
+def stated_identity(value: Value | None) -> AssemblyIdentity | None:
+    """The identity in a value `identity` or `appid`, None where none can be read."""
+    if value is None or not value.data.isascii():
+        return None
+    try:
+        return parse_identity_string(value.data.decode("ascii"))
+    except DamagedManifest:
+        return None  # what it is stays unknown: each caller says what that means
+
+
 _ATTRIBUTES = {
     "culture": "language",
     "type": "type",
@@ -221,6 +230,10 @@ def _image(draft: Draft) -> Image:
         windows=system_root[2:].strip("\\/").replace("\\", "/"),
         control_set=control_set,
         languages=_languages(draft, control_set),
+        revision=_number(software.value(CURRENT_VERSION, "UBR")),
+        base_build=_base_build(software.value(CURRENT_VERSION, "BuildLabEx")),
+        editions=_editions(draft),
+        installation_type=_text(software.value(CURRENT_VERSION, "InstallationType")),
     )
 
 
@@ -253,9 +266,44 @@ def _build(draft: Draft) -> int:
     raise DamagedHive(rf"SOFTWARE\{CURRENT_VERSION} does not say which build this is")
 
 
+def _base_build(build_lab: Value | None) -> int:
+    """The build in `19041.1.amd64fre.vb_release.191206-1406`; 0 where it does not say."""
+    number = _text(build_lab).partition(".")[0]
+    return int(number) if _BUILD.fullmatch(number) else 0
+
+
+def _editions(draft: Draft) -> tuple[str, ...]:
+    software = draft.hive("SOFTWARE")
+    names = ("EditionID", "CompositionEditionID")
+    found = [_text(software.value(CURRENT_VERSION, name)) for name in names]
+    return tuple({one.lower(): one for one in found if one}.values())
+
+
+def _text(value: Value | None) -> str:
+    return value.text().strip() if value else ""
+
+
+def _number(value: Value | None) -> int:
+    """A DWORD, 0 for none or for something else; versions hold numbers of 16 bits."""
+    is_number = value is not None and value.type == ValueType.DWORD and len(value.data) == 4
+    return value.dword() & 0xFFFF if value is not None and is_number else 0
+
+
 def _languages(draft: Draft, control_set: str) -> tuple[str, ...]:
-    """Languages in use: those of the user interface, and those of installed language packs."""
-    found = dict.fromkeys(draft.hive("SYSTEM").subkeys(rf"{control_set}\{_LANGUAGES}"))
+    """Languages in use: those of the user interface, and those of installed language packs.
+
+    The one that Windows was installed in comes first.
+    """
+    system = draft.hive("SYSTEM")
+    installed = system.value(rf"{control_set}\{_NLS_LANGUAGE}", "InstallLanguage")
+    number = installed.text().lower().lstrip("0") if installed else ""
+
+    def comes_later(language: str) -> bool:
+        value = system.value(rf"{control_set}\{_LANGUAGES}\{language}", "LCID")
+        return value is None or f"{value.dword():x}" != number
+
+    names = system.subkeys(rf"{control_set}\{_LANGUAGES}")
+    found = dict.fromkeys(sorted(names, key=comes_later))
     for name in draft.hive("SOFTWARE").subkeys(PACKAGES):
         if _LANGUAGE_PACK.match(name) and name.count("~") == 4 and name.split("~")[3]:
             found[name.split("~")[3]] = None

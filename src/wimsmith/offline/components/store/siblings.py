@@ -21,7 +21,6 @@ from wimsmith.offline.components.store.lookups import (
     PACKAGE_INDEX,
     PACKAGES,
     Store,
-    StoredPackage,
     parse_identity_string,
 )
 from wimsmith.offline.components.store.references import (
@@ -33,15 +32,18 @@ from wimsmith.offline.facts import PackageState
 from wimsmith.offline.manifests.identity import AssemblyIdentity, Version
 from wimsmith.offline.manifests.names import keyform, string_hash
 from wimsmith.offline.manifests.package import PackageManifest, Update, parse_package
+from wimsmith.offline.planning.state import StoredPackage
 from wimsmith.offline.registry.values import Value, ValueType
 
 MAX_SAMPLE = 1000
 _HASH_DIGITS = 16
+_INSTALLED_MARK = "i!"
+_NOT_ELEVATED = (frozenset[str](), frozenset(["unknown"]))
 _VISIBLE, _HIDDEN = 1, 2
 _T = TypeVar("_T")
 
-_BACKUP_NAME = re.compile(r".+_[0-9a-f]{16}_(.+)_([0-9a-f]{8})")
-_BACKUP_RULES: tuple[Callable[[str], str], ...] = (
+BACKUP_NAME = re.compile(r".+_[0-9a-f]{16}_(.+)_([0-9a-f]{8})")
+BACKUP_RULES: tuple[Callable[[str], str], ...] = (
     lambda name: f"{string_hash(name) & 0xFFFFFFFF:08x}",
     lambda name: f"{string_hash(name) >> 32:08x}",
     lambda name: f"{(string_hash(name) >> 32) ^ (string_hash(name) & 0xFFFFFFFF):08x}",
@@ -92,6 +94,11 @@ class Siblings:
         self._manifests: dict[str, PackageManifest | None] = {}
         self._elevations: dict[str, frozenset[str]] = {}
 
+    @property
+    def store(self) -> Store:
+        """The image as it was."""
+        return self._store
+
     def component_flags(
         self, identity: AssemblyIdentity, *, is_deployment: bool, has_files: bool
     ) -> int | None:
@@ -100,13 +107,21 @@ class Siblings:
         Raises:
             NotSupported: `calibration:CF`, siblings are missing or disagree.
         """
-        complete = [one for one in self._components if one.is_complete]
-        kind = [one for one in complete if one.is_deployment == is_deployment]
         tiers = (
-            [one.flags for one in complete if one.identity.family == identity.family],
-            [one.flags for one in kind if bool(one.file_flags) == has_files],
+            self._flags.get(identity.family, []),
+            self._flags.get((is_deployment, has_files), []),
         )
-        return _most_common("CF", tiers, [one.flags for one in kind])
+        return _most_common("CF", tiers, self._flags.get(is_deployment, []))
+
+    @cached_property
+    def _flags(self) -> dict[object, list[int | None]]:
+        """`CF` of components that are complete: by family, by kind, and by kind with files."""
+        found: dict[object, list[int | None]] = {}
+        for one in self._components:
+            kinds = (one.is_deployment, (one.is_deployment, bool(one.file_flags)))
+            for key in (one.identity.family, *kinds) if one.is_complete else ():
+                found.setdefault(key, []).append(one.flags)
+        return found
 
     def file_flags(self, *, is_installed: bool) -> int:
         """Data of the `f!` values of a component.
@@ -129,7 +144,29 @@ class Siblings:
             return marked[0].data
         kind = _elevation(update)
         same = [one.data for one in marked if self._elevation_of(one.identifier) == kind]
-        return _most_common(mark, (same,), [])
+        return _most_common(mark, (same, self._of_other_marks(kind)), [])
+
+    def _of_other_marks(self, kind: frozenset[str]) -> list[bytes]:
+        """Data of the other marks of a kind, where the image shows that marks make no difference.
+
+        That is so if every elevated update that has been installed carries the same data under
+        all its marks.
+        """
+        elevated: dict[str, set[bytes]] = {}
+        installed: set[str] = set()
+        for one in self._references:
+            if kind and self._elevation_of(one.identifier) not in _NOT_ELEVATED:
+                elevated.setdefault(one.identifier, set()).add(one.data)
+                if one.mark == _INSTALLED_MARK:
+                    installed.add(one.identifier)
+        if not installed or any(len(elevated[one]) > 1 for one in installed):
+            return []
+        return [
+            data
+            for identifier, found in elevated.items()
+            for data in found
+            if self._elevation_of(identifier) == kind
+        ]
 
     def owner_flag(self, *, is_top_level: bool) -> int:
         """High word of the values below `Owners`.
@@ -225,7 +262,7 @@ class Siblings:
         for name, suffix in self._backups:
             if name == file_name.lower():
                 return suffix
-        for rule in _BACKUP_RULES:
+        for rule in BACKUP_RULES:
             if self._backups and all(rule(name) == suffix for name, suffix in self._backups):
                 return rule(file_name.lower())
         raise _refusal("backup", f"{len(self._backups)} copies in the image follow no known rule")
@@ -239,7 +276,7 @@ class Siblings:
     @cached_property
     def _backups(self) -> tuple[tuple[str, str], ...]:
         names = self._store.draft.names_in(f"{self._store.payload_path('Backup')}")
-        found = (_BACKUP_NAME.fullmatch(name.lower()) for name in names)
+        found = (BACKUP_NAME.fullmatch(name.lower()) for name in names)
         return tuple(_sample([(match[1], match[2]) for match in found if match]))
 
     def index_values(self, identity: AssemblyIdentity) -> tuple[Value, ...]:

@@ -1,0 +1,1 @@
+"""Who changes images: one interface, behind it Wimsmith's own engine."""

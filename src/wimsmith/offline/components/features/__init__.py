@@ -1,0 +1,1 @@
+"""Switching optional features on and off."""

@@ -1,0 +1,1 @@
+"""Rules of the component store, each checked on the store of the image itself."""

@@ -1,0 +1,1 @@
+"""Removing installed packages, and bringing back what they had replaced."""
