@@ -3,6 +3,8 @@
 The expectation (`oracle`) reads the same package as full payload, proved by its own catalogs.
 """
 
+import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -144,3 +146,44 @@ def test_a_real_update_of_deltas_is_installed_as_its_manifests_say(
     assert "18937" in links
     assert "23140" not in links
     assert made.next("again").apply(update).verdict is Verdict.INSTALLED
+
+
+def test_the_real_update_leaves_the_published_names_and_hashes(
+    real: Path, tmp_path: Path, root: PracticeRoot
+) -> None:
+    """Judged by wimlib's listing: every component of the package is in the store, and no other."""
+    text = (real / "vectors" / "ipd_expected.json").read_text(encoding="utf-8")
+    expected = json.loads(text)["KB2999226"]
+    made = bench(tmp_path, root, replace(SMALL, generation=Generation.WINDOWS_7))
+    before = hashes(made.base)
+
+    assert made.apply(real / "msu" / KB2999226).verdict is Verdict.APPLIED
+
+    after = hashes(made.serviced)
+    store = "/windows/winsxs/"
+    wanted = {
+        (f"{store}{name}" if "/" in name else f"{store}manifests/{name}").lower(): one["hash"]
+        for name, one in expected.items()
+        if "/" in name or name.endswith(".manifest")
+    }
+    assert len(wanted) > 100
+    assert {path: after.get(path) for path in wanted} == wanted
+    new = {path for path in after.keys() - before.keys() if path.startswith(store)}
+    beside = (f"{store}catalogs/", f"{store}backup/")
+    assert {path for path in new if not path.startswith(beside)} == wanted.keys()
+
+
+def hashes(wim: Path) -> dict[str, str]:
+    """SHA-1 of every file that holds something, by its path in lower case, as wimlib lists it."""
+    listing = subprocess.run(
+        ["wimlib-imagex", "dir", wim, "1", "--detailed"], capture_output=True, text=True, check=True
+    ).stdout
+    found: dict[str, str] = {}
+    path = ""
+    for line in listing.splitlines():
+        name, _, value = line.partition("= ")
+        if name.strip() == "Full Path":
+            path = value.strip('"').replace("\\", "/").lower()
+        elif name.strip() == "Hash" and int(value, 16):
+            found.setdefault(path, value.strip().removeprefix("0x").lower())
+    return found
