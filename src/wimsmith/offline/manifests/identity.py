@@ -72,6 +72,11 @@ class AssemblyIdentity:
         return self.version_scope.lower() == "nonsxs"
 
     @property
+    def is_servicing_stack(self) -> bool:
+        """Whether it belongs to what installs updates in Windows itself, by its name."""
+        return "servicingstack" in self.name.lower()
+
+    @property
     def package_name(self) -> str:
         """`name~token~architecture~language~version`, with nothing for a neutral language."""
         return f"{self._package_prefix}~{self.version}"

@@ -110,7 +110,11 @@ class UpdateFacts:
     @property
     def main(self) -> "UpdateFacts":
         """The part that the others are for: the last that is no servicing stack."""
-        others = (one for one in reversed(self.parts) if not _is_stack(one.identity))
+        others = (
+            one
+            for one in reversed(self.parts)
+            if not (one.identity and one.identity.is_servicing_stack)
+        )
         return next(others, self.parts[-1]) if self.parts else self
 
 
@@ -368,7 +372,7 @@ def _conditions(
         (one.identity, f"{one.keyform}.manifest") for one in components if one.identity is not None
     ]
     for identity, where in (*((one, one.package_name) for one in packages), *parts):
-        if _is_stack(identity):
+        if identity.is_servicing_stack:
             text = f"{identity.name} {identity.version} would replace an older servicing stack"
             yield Reason("servicing-stack", text, where)
     for component in components:
@@ -377,10 +381,6 @@ def _conditions(
                 f"{element} needs an installer of Windows, where the image has it not or otherwise"
             )
             yield Reason(f"advanced-new:{element}", text, f"{component.keyform}.manifest")
-
-
-def _is_stack(identity: AssemblyIdentity | None) -> bool:
-    return identity is not None and "servicingstack" in identity.name.lower()
 
 
 def _of_part(part: UpdateFacts, reason: Reason) -> Reason:

@@ -19,7 +19,7 @@ from wimsmith.offline.planning.exclusions import Exclusion, exclusion_findings
 from wimsmith.offline.planning.kinds import UpdateKind
 from wimsmith.offline.planning.order import Chosen, order
 from wimsmith.offline.planning.parts import PartResult, against
-from wimsmith.offline.planning.reasons import is_stack, newer_components, stack_reached
+from wimsmith.offline.planning.reasons import newer_components, stack_reached
 from wimsmith.offline.planning.snapshot import family_hash
 from wimsmith.offline.planning.state import Image, ImageState, StoredPackage
 from wimsmith.offline.verdicts import Finding, Verdict, first, ordered
@@ -286,7 +286,9 @@ def _stack_findings(
     packages = [one.identity for one in plan.packages]
     deployments = [one for _, _, one in plan.deployments]
     for identity in (*packages, *deployments, *components):
-        if is_stack(identity) and identity.version not in state.installed_versions(identity):
+        if not identity.is_servicing_stack:
+            continue
+        if identity.version not in state.installed_versions(identity):
             text = f"{identity.name} {identity.version} would replace the servicing stack"
             yield Finding(Verdict.NOT_SUPPORTED, "servicing-stack", text)
 

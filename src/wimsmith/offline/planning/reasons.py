@@ -120,14 +120,9 @@ def newer_components(
         yield Finding(Verdict.SUPERSEDED, "superseded", text)
 
 
-def is_stack(identity: AssemblyIdentity) -> bool:
-    """Whether a package or component belongs to the servicing stack, by its name."""
-    return "servicingstack" in identity.name.lower()
-
-
 def stack_reached(state: ImageState, components: Sequence[AssemblyIdentity]) -> Iterator[Finding]:
     """An update of the servicing stack that brings nothing newer than the image has."""
-    if not any(is_stack(one) for one in components):
+    if not any(one.is_servicing_stack for one in components):
         return
     if all(change_of(state, one) in {Change.SAME, Change.DOWNGRADE} for one in components):
         text = f"the image has servicing stack {state.servicing_stack()}"

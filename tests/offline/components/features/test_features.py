@@ -111,7 +111,7 @@ def test_several_at_once(workshop: Opened) -> None:
     made = workshop()
     made.switched({"Practice-Games": True, "Practice-Printing": False})
     with made.store() as store:
-        assert {one.name: one.is_enabled for one in features_of(store)} == {
+        assert {one.name: one.state == 0x70 for one in features_of(store)} == {
             GAMES_FEATURE: True,
             PRINTING_FEATURE: False,
         }
@@ -283,7 +283,7 @@ def test_the_tree_is_listed_with_what_each_needs(workshop: Opened) -> None:
     made = workshop()
     made = workshop(extra_packages=(virtual(made.maker, on=True),))
     with made.store() as store:
-        found = {one.name: (one.is_enabled, one.needs) for one in features_of(store)}
+        found = {one.name: (one.state == 0x70, one.needs) for one in features_of(store)}
     assert found["Virtual-Extra"] == (False, ("Virtual-Tools",))
     assert found["Virtual-Tools"] == (True, ("Virtual-All",))
     assert found["Virtual-All"] == (True, ())

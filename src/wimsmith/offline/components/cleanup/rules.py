@@ -17,7 +17,6 @@ from wimsmith.offline.components.cleanup.report import Fate, Judgement, Reason
 from wimsmith.offline.facts import PackageState
 from wimsmith.offline.manifests.identity import Version
 
-_STACK = "servicingstack"
 _STACKS_KEPT = 2
 _IN_USE = Judgement(Fate.KEPT, Reason.IN_USE)
 _NOT_UNDERSTOOD = Judgement(Fate.KEPT, Reason.NOT_UNDERSTOOD)
@@ -260,7 +259,7 @@ def _newest_stacks(components: Iterable[ComponentFacts]) -> frozenset[str]:
     """Keys of the two newest versions of each family of the servicing stack."""
     families: dict[str, list[tuple[Version, str]]] = defaultdict(list)
     for one in components:
-        if one.identity is not None and _STACK in one.identity.name.lower():
+        if one.identity is not None and one.identity.is_servicing_stack:
             families[one.family].append((one.identity.version, one.key))
     return frozenset(
         key for versions in families.values() for _, key in sorted(versions)[-_STACKS_KEPT:]

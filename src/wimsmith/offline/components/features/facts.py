@@ -29,10 +29,6 @@ class FeatureFacts:
     needs: tuple[str, ...] = ()
 
     @property
-    def is_enabled(self) -> bool:
-        return self.state >= PackageState.INSTALL_PENDING
-
-    @property
     def has_payload(self) -> bool:
         """Whether the image still has the files to enable it."""
         return self.state >= PackageState.STAGED

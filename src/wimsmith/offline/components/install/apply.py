@@ -45,7 +45,7 @@ from wimsmith.offline.packages.obstacles import manifests_in_use, obstacles_of
 from wimsmith.offline.packages.package import ExpandedPackage
 from wimsmith.offline.packages.trust.following import TrustPolicy, verify, verify_packages
 from wimsmith.offline.planning.applicability import Plan, evaluate
-from wimsmith.offline.planning.reasons import is_stack, newer_components, stack_reached
+from wimsmith.offline.planning.reasons import newer_components, stack_reached
 from wimsmith.offline.progress import Progress, silent
 from wimsmith.offline.verdicts import Finding, Verdict
 
@@ -266,7 +266,7 @@ class _Application:
         }
 
     def _servicing_stack(self, identity: AssemblyIdentity) -> None:
-        if is_stack(identity) and not self.store.has_component(identity):
+        if identity.is_servicing_stack and not self.store.has_component(identity):
             text = f"{identity.name} {identity.version} would replace the servicing stack"
             self._refuse("servicing-stack", text)
 

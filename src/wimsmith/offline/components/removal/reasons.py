@@ -53,8 +53,8 @@ def _permanence(package: StoredPackage, manifest: PackageManifest) -> Iterator[F
 
 
 def _holds_servicing_stack(manifest: PackageManifest) -> bool:
-    names = [manifest.identity.name, *(one.name for one in manifest.deployments)]
-    return manifest.self_update or any("servicingstack" in name.lower() for name in names)
+    held = (manifest.identity, *manifest.deployments)
+    return manifest.self_update or any(one.is_servicing_stack for one in held)
 
 
 def _dependants(
