@@ -43,7 +43,7 @@ def kind_of(top: PackageManifest, step: str = "") -> UpdateKind:
     if step in _STEPS:
         return _STEPS[step]
     name, release_type = top.identity.name.lower(), top.release_type.lower()
-    if "servicingstack" in name:
+    if top.identity.is_servicing_stack:
         return UpdateKind.SERVICING_STACK
     if "languagepack" in name or "language-pack" in name or release_type == "language pack":
         return UpdateKind.LANGUAGE
